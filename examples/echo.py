@@ -1,0 +1,16 @@
+"""Echo: what comes in goes out again.
+
+Run it:  hypercorn --worker-class trio examples.echo:app
+Try it:  python -m websockets ws://127.0.0.1:8000/echo
+"""
+
+from triows import App, websocket
+
+app = App(__name__)
+
+
+@app.websocket()
+async def echo():
+    while True:
+        message = await websocket.receive()
+        await websocket.send(message)

@@ -1,0 +1,50 @@
+"""The WebSocket framework for Trio."""
+
+from triows._app import App
+from triows._close import CloseInfo
+from triows._context import websocket
+from triows._datastructures import Headers, sdict
+from triows._draining import Draining
+from triows._errors import (
+    AlreadyAccepted,
+    Close,
+    ConnectionClosed,
+    HandshakeRejected,
+    InvalidMessage,
+    MessageTooBig,
+    NotRunning,
+    OutsideConnection,
+    PeerError,
+    ProtocolViolation,
+    Reject,
+    RouteError,
+    StateError,
+    TriowsError,
+)
+from triows._limits import Limits
+from triows._websocket import WebSocket
+
+__all__ = [
+    "AlreadyAccepted",
+    "App",
+    "Close",
+    "CloseInfo",
+    "ConnectionClosed",
+    "Draining",
+    "HandshakeRejected",
+    "Headers",
+    "InvalidMessage",
+    "Limits",
+    "MessageTooBig",
+    "NotRunning",
+    "OutsideConnection",
+    "PeerError",
+    "ProtocolViolation",
+    "Reject",
+    "RouteError",
+    "StateError",
+    "TriowsError",
+    "WebSocket",
+    "sdict",
+    "websocket",
+]

@@ -1,0 +1,32 @@
+"""JSON in messages."""
+
+from typing import Any
+
+import msgspec
+
+from triows._errors import InvalidMessage
+from triows._types import Data
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder()
+
+
+def encode_json(value: Any) -> str:
+    """Return the value as JSON text.
+
+    Raises:
+        TypeError: The value has no JSON form.
+    """
+    return _encoder.encode(value).decode()
+
+
+def decode_json(message: Data) -> Any:
+    """Return the value of a JSON message, text or binary.
+
+    Raises:
+        InvalidMessage: It is no JSON, or nested too deeply.
+    """
+    try:
+        return _decoder.decode(message)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
+        raise InvalidMessage(f"the message is not JSON: {exc}") from exc

@@ -1,0 +1,301 @@
+"""The life of one connection: the handler's nursery, its limits, and how it ends.
+
+Nesting, from the outside in: the transport's tasks and the timer, this scope, the public
+nursery, the handler. Every reason to end a connection early goes through `_scope`, so that a
+`trio.Cancelled` seen inside says why, and the first reason is the one that counts.
+
+A failure of the handler or of its tasks is logged here, each leaf of a group by itself, and
+never handed to the server, which would log it again or die of it. Cancellation from outside
+(the server drains) goes on up, after the peer was told.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import trio
+
+from triows._close import ABNORMAL, EXPIRED, GOING_AWAY, IDLE, CloseInfo
+from triows._endings import Ending, Rank, Stop, Verdict, judge, judge_return, judge_stop
+from triows._errors import Close, ConnectionClosed, Reject
+from triows._groups import split_failures
+from triows._limits import Limits
+from triows._logs import client_of, error_log, log_access, log_failure
+from triows._timer import Timer
+from triows._transport import Transport
+from triows._types import Scope
+from triows._websocket import WebSocket
+
+OnDisconnect: TypeAlias = Literal["drain", "cancel", "raise"]
+ErrorHook: TypeAlias = Callable[[Exception], Awaitable[Ending | None]]
+
+FAREWELL = 1.0
+"""Seconds for the close frame when the server has cancelled the app: it is about to exit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How a route wants its connections to live.
+
+    Attributes:
+        limits: The route's over the app's.
+        on_disconnect: What becomes of a busy handler whose peer left.
+        ask_hook: Finds and calls the application's hook for an exception.
+        report: Is handed every failure that is logged with a traceback.
+    """
+
+    limits: Limits
+    on_disconnect: OnDisconnect
+    ask_hook: ErrorHook
+    report: Callable[[Exception], None]
+
+
+class Connection:
+    """Runs one handler over one transport, from the handshake to the close frame."""
+
+    def __init__(
+        self, websocket: WebSocket, scope: Scope, transport: Transport, timer: Timer, rules: Rules
+    ) -> None:
+        self._websocket = websocket
+        self._asgi_scope = scope
+        self._transport = transport
+        self._timer = timer
+        self._rules = rules
+        self._scope = trio.CancelScope()
+        self._is_over = False  # the handler has ended
+        self._stop: Stop | None = None
+        self._gone_at: float | None = None
+        self._gone_because = ""
+        self._failures: list[Exception] = []
+        self._verdicts: list[Verdict] = []  # one a failure, in the same order
+
+    async def run(self, handler: Callable[[], Awaitable[object]]) -> None:
+        """Run the handler, and end the connection as it deserves.
+
+        Raises cancellation and what is no `Exception`, nothing else.
+        """
+        started_at = trio.current_time()
+        self._websocket._begin(self)
+        self._transport.on_peer_gone = self._peer_gone
+        self._transport.on_overrun = self._overrun
+        try:
+            if self._transport.closed is None:
+                self._set_limits()
+                await self._live(handler)
+            await self._end()
+        except BaseException:
+            await self._say_farewell()
+            raise
+        finally:
+            self._log_access(trio.current_time() - started_at)
+
+    def stop(self, stop: Stop) -> None:
+        """Cancel the handler for this reason; the first one wins."""
+        if self._stop is None and not self._is_over:
+            self._stop = stop
+            if stop.level != logging.NOTSET:
+                self._log(stop.level, stop.reason)
+        self._scope.cancel(reason=stop.reason)
+
+    async def _live(self, handler: Callable[[], Awaitable[object]]) -> None:
+        with self._scope:
+            try:
+                async with trio.open_nursery() as nursery:
+                    self._websocket._enter(nursery)
+                    try:
+                        await handler()
+                    finally:
+                        self._is_over = True
+                        self._websocket._leave()
+                    nursery.cancel_scope.cancel(reason="the handler has returned")
+            except BaseException as exc:
+                self._failures, rest = split_failures(exc)
+                if rest is not None:
+                    raise rest from None
+
+    # What a WebSocket tells
+
+    def accepted(self) -> None:
+        """Change from the limits of a handshake to those of an open connection."""
+        self._timer.clear("accept_timeout")
+        if self._rules.limits.idle_timeout is not None:
+            self._check_idle()
+
+    def delivered(self) -> None:
+        """Give a handler that reads what was left another `disconnect_grace`."""
+        if self._gone_at is not None:
+            self._grant_grace(self._gone_at)
+
+    def closing(self, reason: str) -> None:
+        """Bound the rest of the handler's life, as if the peer had left now."""
+        self._start_grace(reason)
+
+    def expire_after(self, seconds: float) -> None:
+        """Set or move the expiry."""
+        self._limit("expire_after", seconds, Stop(Close(EXPIRED, "expired"), "expired"))
+
+    # Limits
+
+    def _set_limits(self) -> None:
+        limits = self._rules.limits
+        late = (
+            f"handler {self._websocket.name} has not accepted after {limits.accept_timeout:g} s: "
+            "call await websocket.accept() first"
+        )
+        stop = Stop(Reject(503), late, logging.WARNING)
+        self._limit("accept_timeout", limits.accept_timeout, stop)
+        if limits.max_lifetime is not None:
+            reason = f"open for {limits.max_lifetime:g} s"
+            self._limit(
+                "max_lifetime", limits.max_lifetime, Stop(Close(GOING_AWAY, reason), reason)
+            )
+
+    def _limit(self, name: str, seconds: float, stop: Stop) -> None:
+        self._timer.set(name, trio.current_time() + seconds, lambda: self.stop(stop))
+
+    def _check_idle(self) -> None:
+        timeout = self._rules.limits.idle_timeout
+        assert timeout is not None, "the idle limit is only checked where it is set"
+        deadline = self._transport.last_received + timeout
+        if trio.current_time() < deadline:
+            self._timer.set("idle_timeout", deadline, self._check_idle)
+        else:
+            reason = f"idle for {timeout:g} s"
+            self.stop(Stop(Close(IDLE, reason), reason))
+
+    def _overrun(self, code: int, reason: str) -> None:
+        ending = None if code == ABNORMAL else Close(code, reason)
+        self.stop(Stop(ending, reason, logging.WARNING))
+
+    # The peer leaves
+
+    def _peer_gone(self, info: CloseInfo) -> None:
+        if self._transport.fault is not None:
+            self._log(logging.WARNING, str(self._transport.fault))
+        if self._rules.on_disconnect == "cancel":
+            self._scope.cancel(reason=str(info))
+        else:
+            self._start_grace(str(info))
+
+    def _start_grace(self, reason: str) -> None:
+        if self._rules.on_disconnect == "raise" or self._gone_at is not None:
+            return
+        self._gone_at = trio.current_time()
+        self._gone_because = reason
+        self._grant_grace(self._gone_at)
+
+    def _grant_grace(self, gone_at: float) -> None:
+        limits = self._rules.limits
+        deadline = min(
+            trio.current_time() + limits.disconnect_grace, gone_at + limits.stall_timeout
+        )
+        self._timer.set("disconnect_grace", deadline, self._end_grace)
+
+    def _end_grace(self) -> None:
+        self._scope.cancel(reason=self._gone_because)
+
+    # The end
+
+    async def _judge_failures(self) -> None:
+        for failure in self._failures:
+            verdict = self._judge(failure)
+            try:
+                verdict = await self._reconsider(verdict)
+            finally:
+                self._settle(verdict)
+
+    def _judge(self, failure: Exception) -> Verdict:
+        return judge(failure, self._websocket, is_accepted=self._websocket.is_accepted)
+
+    async def _reconsider(self, verdict: Verdict) -> Verdict:
+        """Ask the application's hook about a failure; what it returns replaces the ending."""
+        if verdict.cause is None:
+            return verdict
+        try:
+            with trio.fail_after(self._rules.limits.pipe_close_timeout):
+                answer = await self._rules.ask_hook(verdict.cause)
+        except (Close, Reject) as raised:
+            answer = raised
+        except Exception as exc:
+            self._fail("the error hook of handler %s failed", exc)
+            return verdict
+        return verdict if answer is None else self._judge(answer)
+
+    def _settle(self, verdict: Verdict) -> None:
+        """Log a verdict, once, and remember it."""
+        self._verdicts.append(verdict)
+        if verdict.cause is None:
+            return
+        if verdict.rank is Rank.PEER:
+            self._log(logging.WARNING, str(verdict.cause))
+            return
+        self._fail("handler %s failed", verdict.cause)
+
+    def _gravest(self, unless: Verdict) -> Ending | None:
+        return min([*self._verdicts, unless], key=lambda verdict: verdict.rank).ending
+
+    async def _end(self) -> None:
+        await self._judge_failures()
+        is_accepted = self._websocket.is_accepted
+        if self._stop is None:
+            ordinary = judge_return(is_accepted=is_accepted)
+        else:
+            ordinary = judge_stop(self._stop.ending, is_accepted=is_accepted)
+        await self._tell(self._gravest(ordinary))
+        await self._transport.finish()
+
+    async def _say_farewell(self) -> None:
+        """Tell the peer that the server goes, though it has cancelled this task."""
+        for failure in self._failures[len(self._verdicts) :]:
+            self._settle(self._judge(failure))
+        going = judge_stop(Close(GOING_AWAY), is_accepted=self._websocket.is_accepted)
+        deadline = trio.current_time() + FAREWELL
+        self._timer.set("farewell", deadline, self._transport.abort)
+        with trio.CancelScope(shield=True, deadline=deadline):
+            await self._tell(self._gravest(going))
+
+    async def _tell(self, ending: Ending | None) -> None:
+        """Tell the peer how it ended, unless it knows already or is gone."""
+        try:
+            await self._convey(ending)
+        except ConnectionClosed:
+            pass  # It left while it was being told.
+        except Exception as exc:
+            self._fail("the connection of handler %s could not be ended", exc)
+            self._transport.abort()
+
+    async def _convey(self, ending: Ending | None) -> None:
+        closed = self._transport.closed
+        if closed is not None:
+            # Finish a close that was cancelled on its way; else nothing happens.
+            if self._websocket.is_accepted:
+                await self._transport.close(closed.code, closed.reason)
+        elif isinstance(ending, Close):
+            await self._websocket.close(ending.code, ending.reason)
+        elif isinstance(ending, Reject):
+            await self._websocket._reject(ending)
+        else:
+            self._transport.abort()
+
+    # The log
+
+    def _log(self, level: int, message: str) -> None:
+        error_log.log(
+            level, "%s, handler %s: %s", client_of(self._asgi_scope), self._websocket.name, message
+        )
+
+    def _fail(self, message: str, failure: Exception) -> None:
+        log_failure(message, self._websocket.name, failure=failure)
+        self._rules.report(failure)
+
+    def _log_access(self, seconds: float) -> None:
+        closed = self._transport.closed
+        log_access(
+            self._asgi_scope,
+            self._websocket.status,
+            seconds=seconds,
+            code=closed.code if closed is not None and self._websocket.is_accepted else None,
+            received=self._transport.received,
+            sent=self._transport.sent,
+        )

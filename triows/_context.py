@@ -1,0 +1,72 @@
+"""The connection of the task that asks: `websocket`, a proxy over a context variable.
+
+The proxy is for applications; inside triows the object is passed by hand. It refuses to be
+hashed or pickled, because a proxy that was kept talks to whichever connection uses it next.
+"""
+
+from collections.abc import AsyncIterator
+from contextvars import ContextVar
+from typing import Any, NoReturn, cast
+
+from triows._errors import OutsideConnection
+from triows._types import Data
+from triows._websocket import WebSocket
+
+current_websocket: ContextVar[WebSocket] = ContextVar("current_websocket")
+
+
+class WebSocketProxy:
+    """Stands for the `WebSocket` of the current task, attribute by attribute."""
+
+    __slots__ = ()
+
+    def unwrap(self) -> WebSocket:
+        """Return the `WebSocket` itself, to be kept or used from other tasks of the run.
+
+        Raises:
+            OutsideConnection: The current task belongs to no connection.
+        """
+        try:
+            return current_websocket.get()
+        except LookupError:
+            raise OutsideConnection(
+                "websocket was used outside of a connection: only its handler and the tasks "
+                "started by it see one. Elsewhere, keep what `websocket.unwrap()` returned "
+                "in the handler, and use that"
+            ) from None
+
+    def __getattr__(self, name: str) -> Any:
+        # Tools that look at modules ask for names like __wrapped__; they get a plain no.
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.unwrap(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.unwrap(), name, value)
+
+    def __aiter__(self) -> AsyncIterator[Data]:
+        return self.unwrap()
+
+    def __repr__(self) -> str:
+        try:
+            return f"<websocket: {self.unwrap()!r}>"
+        except OutsideConnection:
+            return "<websocket: outside of a connection>"
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, WebSocketProxy):
+            return True
+        return bool(self.unwrap() == other)
+
+    def __hash__(self) -> NoReturn:
+        raise TypeError(
+            "websocket cannot be put into a set or a dict: it stands for whichever connection "
+            "uses it. Put `websocket.unwrap()` there"
+        )
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("websocket cannot be pickled or copied: it belongs to one task")
+
+
+websocket = cast("WebSocket", WebSocketProxy())
+"""The connection of the current task, a `WebSocket`. Outside of one: `OutsideConnection`."""

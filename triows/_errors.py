@@ -1,0 +1,156 @@
+"""The errors of triows: one root, three faults.
+
+TriowsError
+├─ ConnectionClosed            nobody's fault: it ended. `.info`
+├─ Close · Reject              not faults: how a handler ends its own connection
+├─ PeerError                   their fault; carries the close code we answer with
+│   └─ ProtocolViolation 1002 · InvalidMessage 1007 · MessageTooBig 1009
+├─ StateError (RuntimeError)   our caller's fault: a bug in the application
+│   └─ OutsideConnection · AlreadyAccepted · NotRunning
+├─ RouteError (ValueError)     wrong at registration; raised at import, not at run time
+└─ HandshakeRejected           test client: the handshake was answered with HTTP `.status`
+"""
+
+from typing import Any, ClassVar
+
+from triows._close import NORMAL, CloseInfo, check_code, cut_reason
+from triows._headers import HeadersInput, RawHeaders, encode_headers
+
+
+class TriowsError(Exception):
+    """The root of every error that triows raises on purpose."""
+
+
+class ConnectionClosed(TriowsError):
+    """The connection has ended; nothing more can be sent or received.
+
+    A handler need not catch it: leaving the handler of the connection that
+    ended, it is an ordinary ending and not an error.
+
+    Attributes:
+        info: How the connection ended.
+        websocket: The `WebSocket` that ended, or None from a test client.
+    """
+
+    def __init__(self, info: CloseInfo, websocket: Any = None) -> None:
+        super().__init__(info, websocket)
+        self.info = info
+        self.websocket: Any = websocket
+
+    def __str__(self) -> str:
+        return f"the connection has ended: {self.info}"
+
+
+class Close(TriowsError):
+    """Raise it anywhere below a handler to end the connection with this close frame.
+
+    Before accept the connection is accepted first, then closed: a browser shows
+    a close code only of a connection that was open.
+
+    Raises:
+        ValueError: An endpoint may not send this code (RFC 6455 §7.4).
+    """
+
+    def __init__(self, code: int = NORMAL, reason: str = "") -> None:
+        super().__init__(code, reason)
+        self.code = check_code(code)
+        self.reason = cut_reason(reason)
+
+    def __str__(self) -> str:
+        return f"close with {self.code} {self.reason!r}"
+
+
+class Reject(TriowsError):
+    """Raise it before accept to answer the handshake with an HTTP response.
+
+    Args:
+        status: 300 to 599. Servers without the `websocket.http.response`
+            extension answer 403 whatever is asked for.
+        body: Text is sent as UTF-8.
+        headers: A mapping or pairs, checked at once.
+
+    Raises:
+        ValueError: The status is not one that refuses, or a header is malformed.
+    """
+
+    def __init__(
+        self, status: int = 403, body: str | bytes = "", headers: HeadersInput | None = None
+    ) -> None:
+        super().__init__(status, body, headers)
+        if not 300 <= status <= 599:
+            raise ValueError(f"a handshake is refused with a status of 300 to 599, not {status!r}")
+        self.status = int(status)
+        self.headers: RawHeaders = encode_headers(headers)
+        if isinstance(body, str) and not any(name == b"content-type" for name, _ in self.headers):
+            self.headers.append((b"content-type", b"text/plain; charset=utf-8"))
+        self.body = body.encode() if isinstance(body, str) else bytes(body)
+
+    def __str__(self) -> str:
+        return f"reject with HTTP {self.status}"
+
+
+class PeerError(TriowsError):
+    """The peer sent what it must not; the connection is closed with `code`."""
+
+    default_code: ClassVar[int] = 1008
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = self.default_code if code is None else check_code(code)
+
+
+class ProtocolViolation(PeerError):
+    """The peer broke the framing rules (RFC 6455 §5)."""
+
+    default_code = 1002
+
+
+class InvalidMessage(PeerError):
+    """A message is not what it should be: bad UTF-8 or JSON (1007), or of the wrong kind (1003)."""
+
+    default_code = 1007
+
+
+class MessageTooBig(PeerError):
+    """A message is larger than `max_message_size`."""
+
+    default_code = 1009
+
+
+class StateError(TriowsError, RuntimeError):
+    """The application asked for something that is not possible now."""
+
+
+class OutsideConnection(StateError):
+    """`websocket` was used where no connection is."""
+
+
+class AlreadyAccepted(StateError):
+    """The handshake was answered before, in another way."""
+
+
+class NotRunning(StateError):
+    """The app's lifespan is not running, and what was asked for needs it."""
+
+
+class RouteError(TriowsError, ValueError):
+    """A route, a mount or one of their settings is wrong."""
+
+
+class HandshakeRejected(TriowsError):
+    """The test client's handshake was answered with an HTTP response.
+
+    Attributes:
+        status: The HTTP status.
+        headers: Lower-case names and values, in order.
+        body: The response's body.
+    """
+
+    def __init__(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        super().__init__(status, headers, body)
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    def __str__(self) -> str:
+        return f"the handshake was answered with HTTP {self.status}: {self.body[:200]!r}"

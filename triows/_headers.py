@@ -1,0 +1,40 @@
+"""Header fields on their way out: what may be in them, and their encoding (RFC 9110 §5)."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
+"""Headers as ASGI carries them: lower-case names, in order, repeats kept."""
+
+HeadersInput: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
+"""What callers may give as headers: a mapping, or pairs where a name repeats."""
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FORBIDDEN_IN_VALUE = re.compile(r"[\r\n\0]")
+
+
+def encode_headers(headers: HeadersInput | None) -> RawHeaders:
+    """Return the headers as ASGI wants them: lower-case names, Latin-1 bytes.
+
+    Raises:
+        ValueError: A name is not a token, or a value has CR, LF, NUL or a
+            character outside Latin-1. Servers would split the response there.
+    """
+    if headers is None:
+        return []
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    return [_encode(name, value) for name, value in pairs]
+
+
+def _encode(name: str, value: str) -> tuple[bytes, bytes]:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"header name {name!r} is not a token (RFC 9110 §5.6.2)")
+    if _FORBIDDEN_IN_VALUE.search(value):
+        raise ValueError(f"the value of header {name!r} has CR, LF or NUL in it: {value!r}")
+    try:
+        return name.lower().encode(), value.strip().encode("latin-1")
+    except UnicodeEncodeError as exc:
+        raise ValueError(
+            f"the value of header {name!r} is not Latin-1; percent-encode it first: {value!r}"
+        ) from exc

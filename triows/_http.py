@@ -1,0 +1,99 @@
+"""The HTTP side of an app: what is mounted below it, and answers to everything else."""
+
+from dataclasses import dataclass
+
+from triows._asgi import denial
+from triows._errors import Reject, RouteError
+from triows._headers import RawHeaders
+from triows._types import ASGIApp, Event, Receive, Scope, Send
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """An ASGI app below a prefix; the prefix has no trailing slash, "" stands for everything."""
+
+    prefix: str
+    app: ASGIApp
+
+    def covers(self, path: str) -> bool:
+        """Return whether a path lies at or below the prefix."""
+        return path == self.prefix or path.startswith(f"{self.prefix}/")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request on: `path` stays whole, `root_path` grows (ASGI, HTTP scope)."""
+        root_path = scope.get("root_path", "") + self.prefix
+        await self.app({**scope, "root_path": root_path}, receive, send)
+
+
+class Mounts:
+    """The apps below an app, the most specific prefix first."""
+
+    def __init__(self) -> None:
+        self._mounts: list[Mount] = []
+
+    def add(self, prefix: str, app: ASGIApp) -> None:
+        """Mount an ASGI app.
+
+        Raises:
+            RouteError: The prefix does not begin with a slash, has parameters, or is taken.
+        """
+        if not prefix.startswith("/") or "<" in prefix:
+            raise RouteError(f'cannot mount at {prefix!r}: a prefix is plain text like "/static"')
+        mount = Mount(prefix.rstrip("/"), app)
+        if any(other.prefix == mount.prefix for other in self._mounts):
+            raise RouteError(f"there is an app mounted at {prefix} already")
+        self._mounts.append(mount)
+        self._mounts.sort(key=lambda other: -len(other.prefix))
+
+    def find(self, path: str) -> Mount | None:
+        """Return the mount that a path belongs to, or None."""
+        return next((mount for mount in self._mounts if mount.covers(path)), None)
+
+
+def route_path(scope: Scope) -> str:
+    """Return the part of a request's path that is this app's: what comes after `root_path`.
+
+    Where the path does not begin with it, a proxy has cut it off already.
+    """
+    path: str = scope["path"]
+    root_path: str = scope.get("root_path", "").rstrip("/")
+    if path == root_path or path.startswith(f"{root_path}/"):
+        return path[len(root_path) :]
+    return path
+
+
+async def refuse_handshake(scope: Scope, receive: Receive, send: Send, answer: Reject) -> None:
+    """Refuse a handshake that no handler will see, unless the peer has left already."""
+    if (await receive())["type"] == "websocket.disconnect":
+        return
+    for event in denial(scope, answer.status, answer.headers, answer.body):
+        await send(event)
+
+
+async def answer_upgrade_required(scope: Scope, send: Send) -> None:
+    """Answer plain HTTP on a WebSocket route: 426 (RFC 9110 §15.5.22)."""
+    headers: RawHeaders = []
+    if scope.get("http_version", "1.1") == "1.1":
+        # Connection headers are illegal in HTTP/2 (RFC 9113 §8.2.2).
+        headers = [(b"upgrade", b"websocket"), (b"connection", b"upgrade")]
+    await _answer(send, 426, "This is a WebSocket endpoint.\n", headers)
+
+
+async def answer_not_found(send: Send) -> None:
+    """Answer plain HTTP that belongs to nobody: 404."""
+    await _answer(send, 404, "Not Found\n", [])
+
+
+async def _answer(send: Send, status: int, text: str, headers: RawHeaders) -> None:
+    body = text.encode()
+    start: Event = {
+        "type": "http.response.start",
+        "status": status,
+        "headers": [
+            *headers,
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", b"%d" % len(body)),
+        ],
+    }
+    await send(start)
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,253 @@
+"""The life of an app: its lifespan, its tasks, its live connections, and how they all end.
+
+From the outside in: the developer's lifespan (a pool, a cache), the app's nursery, and the
+live connections. These are no tasks of ours, the server runs them; so they sign in and out,
+and are told when the app ends. Never a half-dead server: once an app task has failed, new
+handshakes get 503, live connections 1011, and the server is told to stop.
+"""
+
+import contextvars
+import inspect
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
+from functools import partial
+from typing import Any, Protocol, TypeAlias, TypeVarTuple
+
+import trio
+
+from triows._close import GOING_AWAY, INTERNAL_ERROR
+from triows._draining import Draining
+from triows._endings import Stop
+from triows._errors import Close, NotRunning, Reject, RouteError, StateError
+from triows._groups import split_failures
+from triows._guard import guard_hypercorn
+from triows._limits import Limits
+from triows._logs import error_log, log_failure, reporter_of
+from triows._types import Receive, Scope, Send
+
+Args = TypeVarTuple("Args")
+
+State: TypeAlias = Mapping[str, Any] | None
+LifespanFunction: TypeAlias = (
+    Callable[[], AbstractAsyncContextManager[State]] | Callable[[], AsyncIterator[State]]
+)
+"""What `@app.lifespan` takes: makes an async context manager, or is an async generator."""
+
+DRAIN_GRACE = 10.0
+"""Seconds that live connections have to end, once they were told that the app does."""
+
+_NOT_RUNNING = (
+    "{what}, and the app's lifespan is not running. A server runs it, and so does "
+    "`triows.testing.client`; for an app mounted in another (Starlette's Mount runs no lifespan "
+    "but its own) put `async with app.running():` into the outer app's lifespan"
+)
+
+
+class Stoppable(Protocol):
+    """A live connection, as far as its app knows it."""
+
+    def stop(self, stop: Stop) -> None:
+        """End, for this reason."""
+
+
+class Lifespan:
+    """Everything of an app that lives as long as the app does."""
+
+    def __init__(self, limits: Limits, *, guards_hypercorn: bool) -> None:
+        self.state: dict[str, Any] = {}
+        self.draining = Draining()
+        self._limits = limits
+        self._guards_hypercorn = guards_hypercorn
+        self._function: LifespanFunction | None = None
+        self._is_open = False
+        self._has_failed = False
+        self._context: contextvars.Context | None = None
+        self._nursery: trio.Nursery | None = None
+        self._early: list[Callable[[trio.Nursery], None]] = []
+        self._live: set[Stoppable] = set()
+        self._gone = trio.lowlevel.ParkingLot()
+        self._cut_off = 0
+
+    # Registration
+
+    def register(self, function: LifespanFunction) -> None:
+        """Set what runs around the app.
+
+        Raises:
+            RouteError: There is one already.
+        """
+        if self._function is not None:
+            raise RouteError("the app has a lifespan already; put both into one function")
+        self._function = function
+
+    def _enter_function(self) -> AbstractAsyncContextManager[State]:
+        if self._function is None:
+            return nullcontext()
+        if inspect.isasyncgenfunction(self._function):
+            return asynccontextmanager(self._function)()
+        manager = self._function()
+        if not isinstance(manager, AbstractAsyncContextManager):
+            raise TypeError(
+                f"the lifespan made a {type(manager).__name__}, no async context manager; "
+                "write it as an async generator that yields once"
+            )
+        return manager
+
+    # Tasks
+
+    @property
+    def nursery(self) -> trio.Nursery:
+        """The app's nursery."""
+        if self._nursery is None:
+            raise NotRunning(_NOT_RUNNING.format(what="app.nursery was asked for"))
+        return self._nursery
+
+    def start_soon(self, fn: Callable[[*Args], Awaitable[object]], *args: *Args) -> None:
+        """Start a task in the context captured at start-up."""
+        context = self._context
+        if context is None:
+            raise NotRunning(_NOT_RUNNING.format(what="app.start_soon was called"))
+        if self._nursery is not None:
+            context.run(partial(self._nursery.start_soon, fn, *args))
+        else:
+            # The developer's lifespan has not yielded: there is no nursery yet.
+            self._early.append(lambda nursery: context.run(partial(nursery.start_soon, fn, *args)))
+
+    # Connections
+
+    def refusal(self) -> tuple[Reject, str] | None:
+        """Return how, and why, a new handshake is to be refused; None if it is welcome.
+
+        Raises:
+            NotRunning: The app has a lifespan, and it is not running.
+        """
+        if self._function is not None and not self._is_open:
+            raise NotRunning(_NOT_RUNNING.format(what="a connection came in"))
+        if self._has_failed:
+            return Reject(503), "a task of the app has failed"
+        if self.draining:
+            return Reject(503), "server draining"
+        bound = self._limits.max_connections
+        if bound is not None and len(self._live) >= bound:
+            return Reject(503, headers={"Retry-After": "5"}), f"max_connections={bound} reached"
+        return None
+
+    @contextmanager
+    def admit(self, connection: Stoppable) -> Generator[None]:
+        """Count a connection as live while it is."""
+        self._live.add(connection)
+        try:
+            yield
+        except BaseException:
+            self._cut_off += 1  # by the server; a connection itself raises nothing
+            raise
+        finally:
+            self._live.discard(connection)
+            self._gone.unpark_all()
+
+    def _stop_connections(self, stop: Stop) -> None:
+        for connection in list(self._live):
+            connection.stop(stop)
+
+    async def _wait_for_connections(self) -> None:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + DRAIN_GRACE):
+            while self._live:
+                await self._gone.park()
+
+    # The life itself
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[dict[str, Any]]:
+        """Run the app's lifespan and its nursery around a block."""
+        if self._context is not None:
+            raise StateError("the app's lifespan is running already")
+        self._context = contextvars.copy_context()
+        self.draining = Draining()
+        self._has_failed = False
+        self._cut_off = 0
+        try:
+            with self._guard():
+                async with self._enter_function() as state:
+                    self.state = dict(state or {})
+                    async with self._open_nursery():
+                        yield self.state
+        finally:
+            self._context = None
+            self._early.clear()
+
+    def _guard(self) -> AbstractContextManager[None]:
+        if self._guards_hypercorn:
+            return guard_hypercorn(self._limits.send_timeout)
+        return nullcontext()
+
+    @asynccontextmanager
+    async def _open_nursery(self) -> AsyncGenerator[None]:
+        self._is_open = True
+        try:
+            async with trio.open_nursery() as self._nursery:
+                for start in self._early:
+                    start(self._nursery)
+                try:
+                    yield
+                except BaseException:
+                    self._end_badly(self._nursery)
+                    raise
+                await self._drain()
+                self._nursery.cancel_scope.cancel(reason="the app is shutting down")
+        finally:
+            # What the lifespan provides must outlive the handlers that use it.
+            await self._wait_for_connections()
+            self._nursery = None
+            self._is_open = False
+
+    def _end_badly(self, nursery: trio.Nursery) -> None:
+        """End at once: an app task has failed, or the server has cancelled the lifespan."""
+        if nursery.cancel_scope.cancel_called:
+            self._has_failed = True
+            reason = "a task of the app has failed"
+            self._stop_connections(Stop(Close(INTERNAL_ERROR), reason, logging.NOTSET))
+        else:
+            self._stop_for_drain()
+
+    def _stop_for_drain(self) -> None:
+        self.draining.set()
+        stop = Stop(Close(GOING_AWAY, "server draining"), "server draining", logging.NOTSET)
+        count = len(self._live) + self._cut_off
+        if count:
+            error_log.info("server draining: %d connections are closed with 1001", count)
+        self._stop_connections(stop)
+
+    async def _drain(self) -> None:
+        self._stop_for_drain()
+        await self._wait_for_connections()
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Speak the ASGI lifespan protocol with the server."""
+        await receive()
+        phase, blame = "startup", "the app could not start"
+        try:
+            async with self.running() as state:
+                if "state" in scope:
+                    scope["state"].update(state)
+                await send({"type": "lifespan.startup.complete"})
+                phase, blame = "shutdown", "the app or a task of it failed"
+                await receive()
+        except BaseException as exc:
+            failures, rest = split_failures(exc)
+            for failure in failures:
+                log_failure(blame, failure=failure)
+                reporter_of(scope)(failure)
+            if rest is not None:
+                raise rest from None
+            message = "; ".join(f"{type(failure).__name__}: {failure}" for failure in failures)
+            # Unasked for, "shutdown.failed" is what makes a server stop.
+            await send({"type": f"lifespan.{phase}.failed", "message": message})
+        else:
+            await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,105 @@
+"""What a connection needs of the wire, and nothing else.
+
+The inbox and the outbox belong to the transport; `WebSocket` adds state and limits, but no
+queue and no task. Everything a transport decides on its own it tells by two callbacks, and
+the connection decides what becomes of the handler.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from triows._close import CloseInfo
+from triows._errors import PeerError
+from triows._headers import RawHeaders
+from triows._types import Data
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A message encoded once, to be sent to many.
+
+    Attributes:
+        message: The message.
+        size: Its length in bytes, which is what outboxes count.
+    """
+
+    message: Data
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", size_of(self.message))
+
+
+def size_of(message: Data) -> int:
+    """Return how many bytes the message is on the wire, before deflate."""
+    if isinstance(message, bytes) or message.isascii():
+        return len(message)
+    return len(message.encode())
+
+
+class Transport(Protocol):
+    """One connection's wire.
+
+    Messages arrive and leave whole and in order. `receive` and `send` check
+    cancellation at every call and let the scheduler run at least every 32 calls.
+
+    Attributes:
+        closed: How it ended; None while it is open.
+        fault: What the peer did wrong, if that is what ended it.
+        on_peer_gone: Called once, synchronously, from any task, when the
+            connection ended and this side had not asked for it.
+        on_overrun: Called synchronously when a bound was reached (close code,
+            reason). The transport goes on; the connection must end it.
+        received: Messages taken from the peer so far.
+        sent: Messages handed to the wire so far.
+        last_received: When the last message came, or the accept, on Trio's clock;
+            kept up only where `idle_timeout` is set.
+    """
+
+    closed: CloseInfo | None
+    fault: PeerError | None
+    on_peer_gone: Callable[[CloseInfo], None]
+    on_overrun: Callable[[int, str], None]
+    received: int
+    sent: int
+    last_received: float
+
+    async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None:
+        """Answer the handshake with 101. Once begun it is not cancelled."""
+
+    async def reject(self, status: int, headers: RawHeaders, body: bytes) -> None:
+        """Answer the handshake with an HTTP response. Once begun it is not cancelled."""
+
+    async def receive(self) -> Data:
+        """Return the next message; cancelling loses none. One task at a time.
+
+        Raises:
+            ConnectionClosed: After the last message that arrived before the end,
+                and at once after this side's own close.
+        """
+
+    async def send(self, message: Data) -> None:
+        """Send a message, after those of earlier calls; cancelled, it went out whole or not at all.
+
+        Raises:
+            ConnectionClosed: The connection has ended.
+        """
+
+    def send_nowait(self, prepared: Prepared) -> bool:
+        """Queue a message and return True, or False if the outbox has no room for it."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """Send a close frame; the first code wins. Gives up after `close_timeout`.
+
+        Called again after it was cancelled, it sends what the first call did not.
+        """
+
+    async def finish(self) -> None:
+        """Wait for the peer's answer to the close frame, at most `close_timeout`."""
+
+    def abort(self) -> None:
+        """End the connection without a close frame; waiting sends and receives raise."""
+
+    def set_reading(self, reading: bool) -> None:
+        """Stop or go on taking messages that no `receive` waits for."""

@@ -1,0 +1,468 @@
+"""The object a handler holds: the handshake's facts, and messages in both directions."""
+
+import contextvars
+from collections.abc import AsyncIterator, Awaitable, Callable
+from enum import Enum, auto
+from functools import cached_property, partial
+from typing import Any, Protocol, TypeVarTuple
+from urllib.parse import quote
+from uuid import uuid4
+
+import trio
+
+from triows._close import NORMAL, UNSUPPORTED_DATA, CloseInfo, check_code, cut_reason
+from triows._codecs import decode_json, encode_json
+from triows._datastructures import Headers, parse_cookies, parse_query, sdict
+from triows._draining import Draining
+from triows._errors import (
+    AlreadyAccepted,
+    ConnectionClosed,
+    InvalidMessage,
+    Reject,
+    StateError,
+)
+from triows._headers import HeadersInput, RawHeaders, encode_headers
+from triows._transport import Transport
+from triows._types import Address, Data, Scope
+
+Args = TypeVarTuple("Args")
+
+
+class Handshake(Enum):
+    """How far the handshake is."""
+
+    PENDING = auto()
+    ANSWERING = auto()
+    ACCEPTED = auto()
+
+
+class Life(Protocol):
+    """What a WebSocket tells the connection that it belongs to. Nothing here waits."""
+
+    def accepted(self) -> None:
+        """Hear that the handshake was accepted: other limits apply from now on."""
+
+    def delivered(self) -> None:
+        """Hear that the handler took a message that the peer sent before it left."""
+
+    def closing(self, reason: str) -> None:
+        """Hear that this side closes, while the handler goes on."""
+
+    def expire_after(self, seconds: float) -> None:
+        """Set or move the expiry."""
+
+
+class WebSocket:
+    """One connection, from the handshake to the close.
+
+    The first `receive`, `send` or iteration accepts the handshake. After the end
+    every `receive` and `send` raises `ConnectionClosed`.
+
+    Handlers reach it as `websocket`, imported from triows; `websocket.unwrap()` is
+    this object itself, which may be stored and used from any task of the run.
+
+    Attributes:
+        path_params: The converted path parameters, by name.
+        name: The name of the route, or None outside of routing.
+        state: What the app's lifespan yielded, copied for this connection; anything
+            may be added.
+        draining: True once the server lets its connections go; awaitable.
+        subprotocol: The chosen subprotocol, or None.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        transport: Transport,
+        *,
+        name: str | None,
+        path_params: dict[str, Any],
+        state: sdict,
+        draining: Draining,
+        discard: bool,
+    ) -> None:
+        self.path_params = path_params
+        self.name = name
+        self.state = state
+        self.draining = draining
+        self.subprotocol: str | None = None
+        self._handshake = Handshake.PENDING
+        self._scope = scope
+        self._transport = transport
+        self._discard = discard
+        self._life: Life | None = None
+        self._nursery: trio.Nursery | None = None
+        self._context: contextvars.Context | None = None
+        self._answered = trio.lowlevel.ParkingLot()
+        self._accept_headers: RawHeaders = []
+        self._is_receiving = False
+        self._status = 499
+
+    def __repr__(self) -> str:
+        ending = "open" if self.closed is None else str(self.closed)
+        return f"<WebSocket {self.path} {self.client} {self._handshake.name.lower()}, {ending}>"
+
+    def unwrap(self) -> "WebSocket":
+        """Return this object; of the `websocket` proxy, the object behind it."""
+        return self
+
+    # The handshake's facts
+
+    @property
+    def scheme(self) -> str:
+        """What the server saw, "ws" or "wss". Behind a proxy that ends TLS it is "ws"."""
+        return "wss" if self._scope.get("scheme") in ("wss", "https") else "ws"
+
+    @property
+    def path(self) -> str:
+        """The full path of the request, percent-decoded, mount prefixes included."""
+        return str(self._scope["path"])
+
+    @cached_property
+    def host(self) -> str:
+        """The Host header: host, and port unless it is the scheme's default."""
+        host = self.headers.get("host")
+        if host is not None:
+            return host
+        return "{}:{}".format(*self.server) if self.server is not None else ""
+
+    @cached_property
+    def headers(self) -> Headers:
+        """The request's headers, case-insensitive."""
+        return Headers(list(self._scope.get("headers", [])))
+
+    @cached_property
+    def cookies(self) -> dict[str, str]:
+        """The request's cookies, name to value."""
+        return parse_cookies(self.headers)
+
+    @cached_property
+    def query_params(self) -> sdict:
+        """The query parameters: a str each, a list where repeated, None where missing."""
+        return parse_query(self._scope.get("query_string", b""))
+
+    @cached_property
+    def url(self) -> str:
+        """The whole URL of the request, percent-encoded."""
+        raw_path: bytes | None = self._scope.get("raw_path")
+        path = quote(self.path) if raw_path is None else raw_path.decode("latin-1")
+        query: bytes = self._scope.get("query_string", b"")
+        tail = "?" + query.decode("latin-1") if query else ""
+        return f"{self.scheme}://{self.host}{path}{tail}"
+
+    @property
+    def client(self) -> Address | None:
+        """The peer's host and port, as the server saw them, or None."""
+        return _address(self._scope.get("client"))
+
+    @property
+    def server(self) -> Address | None:
+        """The server's own host and port, or None."""
+        return _address(self._scope.get("server"))
+
+    @property
+    def http_version(self) -> str:
+        """The version of the handshake: "1.1", or "2" for a WebSocket over HTTP/2 (RFC 8441)."""
+        return str(self._scope.get("http_version", "1.1"))
+
+    @property
+    def subprotocols(self) -> list[str]:
+        """The subprotocols that the peer offered, in its order of preference."""
+        return list(self._scope.get("subprotocols", []))
+
+    @cached_property
+    def id(self) -> str:
+        """A name for this connection that no other has, in any process."""
+        return uuid4().hex
+
+    # The life
+
+    @property
+    def is_accepted(self) -> bool:
+        """The handshake was accepted, by this side and in so many words or by a first message."""
+        return self._handshake is Handshake.ACCEPTED
+
+    @property
+    def closed(self) -> CloseInfo | None:
+        """How the connection ended, or None while it is open."""
+        return self._transport.closed
+
+    @property
+    def nursery(self) -> trio.Nursery:
+        """The connection's nursery; its tasks are cancelled when the handler returns.
+
+        Raises:
+            StateError: The handler has not started.
+            ConnectionClosed: The handler has ended.
+        """
+        if self._nursery is not None:
+            return self._nursery
+        if self._context is None:
+            raise StateError(
+                "websocket.nursery was asked for before the handler started; "
+                "start tasks from the handler"
+            )
+        raise ConnectionClosed(self.closed or CloseInfo(NORMAL, "", by_peer=False), self)
+
+    def start_soon(self, fn: Callable[[*Args], Awaitable[object]], *args: *Args) -> None:
+        """Start a task in the connection's nursery, which sees this connection as `websocket`.
+
+        Unlike `nursery.start_soon`, it may be called from anywhere: Trio gives a new
+        task the context of its starter, this gives it the handler's.
+
+        Raises:
+            StateError: The handler has not started.
+            ConnectionClosed: The handler has ended.
+        """
+        nursery = self.nursery
+        assert self._context is not None, "a nursery is only set together with its context"
+        self._context.run(partial(nursery.start_soon, fn, *args))
+
+    def expire_after(self, seconds: float) -> None:
+        """Close with 4401 in so many seconds from now; called again, it moves the expiry.
+
+        Made for tokens: set it to the token's life, and again when it was refreshed.
+        """
+        if not seconds >= 0:
+            raise ValueError(f"expire_after takes seconds from now, not {seconds!r}")
+        self._lifeline().expire_after(seconds)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the handshake: 101, that of a rejection, or 499 before any answer."""
+        return self._status
+
+    # Called by the connection, which is in the same house.
+
+    def _begin(self, life: Life) -> None:
+        """Attach the connection, before the handler starts."""
+        self._life = life
+
+    def _enter(self, nursery: trio.Nursery) -> None:
+        """Publish the nursery, as the handler starts, in its context."""
+        self._nursery = nursery
+        self._context = contextvars.copy_context()
+
+    def _leave(self) -> None:
+        """Withdraw the nursery, as the handler ends."""
+        self._nursery = None
+
+    def _lifeline(self) -> Life:
+        if self._life is None:
+            raise StateError("this WebSocket belongs to no connection that is served")
+        return self._life
+
+    # The handshake's answer
+
+    async def accept(
+        self, subprotocol: str | None = None, headers: HeadersInput | None = None
+    ) -> None:
+        """Accept the handshake.
+
+        Needed only before a wait that is neither `receive` nor `send`, or to choose a
+        subprotocol or add headers. Two tasks may race to it. Once the answer is with
+        the server, cancelling no longer stops it.
+
+        Raises:
+            AlreadyAccepted: It was accepted before, with other arguments.
+            ConnectionClosed: The peer has left, or the handshake was rejected.
+            ValueError: The subprotocol was not offered, or a header is malformed.
+        """
+        raw = None if headers is None else encode_headers(headers)
+        self._check_answer(subprotocol, raw)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while self._handshake is Handshake.ANSWERING:
+            await self._answered.park()
+        if self._handshake is Handshake.ACCEPTED:
+            self._check_same_answer(subprotocol, raw)
+            return
+        if self.closed is not None:
+            raise ConnectionClosed(self.closed, self)
+        await self._answer(subprotocol, raw or [])
+
+    async def _answer(self, subprotocol: str | None, headers: RawHeaders) -> None:
+        self._handshake = Handshake.ANSWERING
+        try:
+            await self._transport.accept(subprotocol, headers)
+        except ConnectionClosed as exc:
+            exc.websocket = self
+            raise
+        else:
+            self._handshake = Handshake.ACCEPTED
+            self._status = 101
+            self.subprotocol = subprotocol
+            self._accept_headers = headers
+            self._lifeline().accepted()
+        finally:
+            if self._handshake is Handshake.ANSWERING:
+                self._handshake = Handshake.PENDING
+            self._answered.unpark_all()
+
+    def _check_answer(self, subprotocol: str | None, headers: RawHeaders | None) -> None:
+        if subprotocol is not None and subprotocol not in self.subprotocols:
+            offered = ", ".join(self.subprotocols) or "none"
+            raise ValueError(
+                f"subprotocol {subprotocol!r} was not offered by the peer (offered: {offered})"
+            )
+        if any(name == b"sec-websocket-protocol" for name, _ in headers or []):
+            raise ValueError("the subprotocol is no header here: use accept(subprotocol=...)")
+
+    def _check_same_answer(self, subprotocol: str | None, headers: RawHeaders | None) -> None:
+        same_subprotocol = subprotocol is None or subprotocol == self.subprotocol
+        if not same_subprotocol or (headers is not None and headers != self._accept_headers):
+            raise AlreadyAccepted(
+                "cannot accept with other arguments: the handshake was accepted before, with "
+                f"subprotocol {self.subprotocol!r}; the first receive or send does so by itself"
+            )
+
+    async def reject(
+        self, status: int = 403, body: str | bytes = "", headers: HeadersInput | None = None
+    ) -> None:
+        """Answer the handshake with an HTTP response, like `raise Reject(...)`, and go on.
+
+        Raises:
+            AlreadyAccepted: The handshake was accepted before.
+            ConnectionClosed: The peer has left, or the handshake was rejected before.
+            ValueError: The status or a header is wrong; see `Reject`.
+        """
+        await self._reject(Reject(status, body, headers))
+
+    async def _reject(self, answer: Reject) -> None:
+        while self._handshake is Handshake.ANSWERING:
+            await self._answered.park()
+        if self._handshake is Handshake.ACCEPTED:
+            raise AlreadyAccepted(
+                f"cannot {answer}: the handshake was accepted before; close with a code instead"
+            )
+        try:
+            await self._transport.reject(answer.status, answer.headers, answer.body)
+        except ConnectionClosed as exc:
+            exc.websocket = self
+            raise
+        self._status = answer.status
+
+    # Messages
+
+    async def receive(self) -> Data:
+        """Return the next message from the peer.
+
+        Waits while the inbox is empty. Messages that arrived before the peer left are
+        still delivered; after the last one every call raises.
+
+        Cancelling is safe: no message is lost.
+
+        Raises:
+            ConnectionClosed: The connection has ended. `info.code` is what the server
+                reported (RFC 6455 §7.1.5); 1006 if it knew nothing.
+            trio.BusyResourceError: Another task is already receiving.
+            StateError: The route discards what comes in.
+        """
+        if self._is_receiving:
+            raise trio.BusyResourceError("another task is already receiving from this websocket")
+        if self._discard:
+            raise StateError('cannot receive: the route was declared with incoming="discard"')
+        self._is_receiving = True
+        try:
+            if self._handshake is not Handshake.ACCEPTED:
+                await self.accept()
+            message = await self._transport.receive()
+        except ConnectionClosed as exc:
+            exc.websocket = self
+            raise
+        finally:
+            self._is_receiving = False
+        if self._transport.closed is not None:
+            self._lifeline().delivered()
+        return message
+
+    async def receive_text(self) -> str:
+        """Like `receive`, but a binary message is the peer's fault: `InvalidMessage`, 1003."""
+        message = await self.receive()
+        if isinstance(message, str):
+            return message
+        raise InvalidMessage("a binary message came where text was expected", UNSUPPORTED_DATA)
+
+    async def receive_bytes(self) -> bytes:
+        """Like `receive`, but a text message is the peer's fault: `InvalidMessage`, 1003."""
+        message = await self.receive()
+        if isinstance(message, bytes):
+            return message
+        raise InvalidMessage("a text message came where bytes were expected", UNSUPPORTED_DATA)
+
+    async def receive_json(self) -> Any:
+        """Like `receive`, but decodes JSON, text or binary; else `InvalidMessage`, 1007."""
+        return decode_json(await self.receive())
+
+    def __aiter__(self) -> AsyncIterator[Data]:
+        """Iterate over the messages; the loop ends when the connection does."""
+        return self
+
+    async def __anext__(self) -> Data:
+        try:
+            return await self.receive()
+        except ConnectionClosed:
+            raise StopAsyncIteration from None
+
+    async def send(self, message: Data | bytearray | memoryview) -> None:
+        """Send a message: text from a str, binary from bytes.
+
+        Waits while the peer reads too slowly; `send_timeout` bounds that. Messages of
+        several tasks go out whole, in the order of the calls. Cancelled, it went out
+        whole or not at all.
+
+        Raises:
+            ConnectionClosed: The connection has ended.
+            TypeError: The message is neither str nor bytes.
+        """
+        if type(message) is not str and type(message) is not bytes:
+            message = _plain(message)
+        try:
+            if self._handshake is not Handshake.ACCEPTED:
+                await self.accept()
+            await self._transport.send(message)
+        except ConnectionClosed as exc:
+            exc.websocket = self
+            raise
+
+    async def send_json(self, value: Any) -> None:
+        """Like `send`, but encodes the value as JSON text; TypeError if it has no JSON form."""
+        await self.send(encode_json(value))
+
+    async def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Send a close frame; the handler goes on and may tidy up.
+
+        From any task, and idempotent: the first close wins. Before accept it accepts
+        first, because a browser shows a code only of a connection that was open. A
+        `receive` that waits elsewhere raises once the peer has answered.
+
+        Waits while an earlier message is on its way, at most `close_timeout`; then the
+        connection is aborted.
+
+        Raises:
+            ValueError: The code may not be sent by an endpoint (RFC 6455 §7.4). A reason
+                beyond 123 bytes is no error: it is cut on a character.
+        """
+        code, reason = check_code(code), cut_reason(reason)
+        try:
+            if self.closed is None and self._handshake is not Handshake.ACCEPTED:
+                await self.accept()
+        except ConnectionClosed:
+            return
+        if self.closed is None:
+            self._lifeline().closing(str(CloseInfo(code, reason, by_peer=False)))
+        await self._transport.close(code, reason)
+
+
+def _address(value: Any) -> Address | None:
+    return None if value is None else (value[0], value[1])
+
+
+def _plain(message: object) -> Data:
+    if isinstance(message, str):
+        return str(message)
+    if isinstance(message, bytes | bytearray | memoryview):
+        return bytes(message)
+    raise TypeError(
+        f"cannot send a {type(message).__name__}: send takes str or bytes; "
+        "for other values there is send_json"
+    )

@@ -1,0 +1,232 @@
+"""A client that drives any ASGI app in memory: connections, requests and the lifespan."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote
+
+import trio
+
+from triows._datastructures import Headers
+from triows._errors import ConnectionClosed, HandshakeRejected, StateError
+from triows._headers import HeadersInput, RawHeaders, encode_headers
+from triows._types import ASGIApp, Event, Receive, Scope, Send
+from triows.testing._calls import Call
+from triows.testing._lifespan import LifespanServer, raise_all
+from triows.testing._peer import Peer
+from triows.testing._wire import Wire
+
+HOST = "testserver"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The answer to a plain HTTP request."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class Client:
+    """Connects to one app, which is running. Made by `client`."""
+
+    def __init__(
+        self, app: ASGIApp, nursery: trio.Nursery, lifespan: LifespanServer, timeout: float
+    ) -> None:
+        self._app = app
+        self._nursery = nursery
+        self._lifespan = lifespan
+        self._timeout = timeout
+        self._calls: set[Call] = set()
+        self._is_drained = False
+
+    @asynccontextmanager
+    async def websocket(
+        self,
+        path: str,
+        *,
+        subprotocols: Sequence[str] = (),
+        headers: HeadersInput | None = None,
+        scheme: str = "ws",
+    ) -> AsyncGenerator[Peer]:
+        """Open a connection; leaving the block closes it with 1000 and waits for the app.
+
+        The path may have a query string. No Origin is sent unless it is among the headers:
+        the peer is no browser.
+
+        Raises:
+            HandshakeRejected: The app answered the handshake with HTTP.
+            trio.TooSlowError: The handshake was not answered, or the app did not end
+                after the block, within the client's `timeout`.
+            Exception: What the handler failed with, as it is; of several, an
+                `ExceptionGroup`. It comes instead of the `ConnectionClosed` that the
+                failure caused in the block.
+        """
+        wire = Wire()
+        scope = self._scope("websocket", path, headers, scheme)
+        scope["subprotocols"] = list(subprotocols)
+        scope["extensions"] = {"websocket.http.response": {}}
+        call = self._start(scope, wire.receive, wire.send)
+        self._nursery.start_soon(_finish, call, wire)
+        peer = Peer(wire, self._timeout, call.whereabouts)
+        try:
+            await peer.wait_answer()
+            yield peer
+            await peer.close()
+            await call.wait_ended(self._timeout)
+        except (ConnectionClosed, HandshakeRejected) as exc:
+            await self._abandon(call, peer)
+            if call.errors:
+                raise_all(call.errors, exc)
+            raise
+        except Exception as exc:
+            await self._abandon(call, peer)
+            if call.errors:
+                raise ExceptionGroup("the test and the app failed", [exc, *call.errors]) from None
+            raise
+        except BaseException:
+            call.cancel("the test was cancelled")
+            raise
+        if call.errors:
+            raise_all(call.errors)
+
+    async def _abandon(self, call: Call, peer: Peer) -> None:
+        peer.drop()
+        call.cancel("the test has failed")
+        await call.wait_ended(self._timeout)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: HeadersInput | None = None,
+        body: bytes = b"",
+    ) -> Response:
+        """Make a plain HTTP request and return the whole answer.
+
+        Raises:
+            trio.TooSlowError: The app did not answer within the client's `timeout`.
+            Exception: What the app failed with.
+        """
+        scope = self._scope("http", path, headers, "http")
+        scope["method"] = method
+        events: list[Event] = [{"type": "http.request", "body": body, "more_body": False}]
+        answers: list[Event] = []
+
+        async def receive() -> Event:
+            await trio.lowlevel.checkpoint()
+            if not events:
+                await trio.sleep_forever()
+            return events.pop()
+
+        async def send(event: Event) -> None:
+            await trio.lowlevel.checkpoint()
+            answers.append(event)
+
+        call = self._start(scope, receive, send)
+        await call.wait_ended(self._timeout)
+        if call.errors:
+            raise_all(call.errors)
+        return _response(answers)
+
+    async def drain(self) -> None:
+        """Shut the app down as hypercorn does: cancel the connections, then end the lifespan.
+
+        Peers see how the app takes its leave. Done once; leaving the client does it too.
+
+        Raises:
+            trio.TooSlowError: A connection or the lifespan did not end within the
+                client's `timeout`.
+            Exception: What the lifespan or a task of the app failed with.
+        """
+        if self._is_drained:
+            return
+        self._is_drained = True
+        for call in list(self._calls):
+            call.cancel("server shutting down")
+        for call in list(self._calls):
+            await call.wait_ended(self._timeout)
+        await self._lifespan.stop()
+
+    def _start(self, scope: Scope, receive: Receive, send: Send) -> Call:
+        if self._is_drained:
+            raise StateError("the app was drained: it takes no more connections")
+        call = Call(self._app, scope, receive, send)
+        self._nursery.start_soon(self._run, call)
+        return call
+
+    async def _run(self, call: Call) -> None:
+        self._calls.add(call)
+        try:
+            await call.run()
+        finally:
+            self._calls.discard(call)
+
+    def _scope(
+        self, kind: str, path: str, headers: HeadersInput | None, scheme: str
+    ) -> dict[str, Any]:
+        path, _, query = path.partition("?")
+        raw: RawHeaders = encode_headers(headers)
+        if not any(name == b"host" for name, _ in raw):
+            raw.insert(0, (b"host", HOST.encode()))
+        return {
+            "type": kind,
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "scheme": scheme,
+            "path": unquote(path),
+            "raw_path": quote(path, safe="/%:@!$&'()*+,;=~").encode(),
+            "query_string": quote(query, safe="/%:@!$&'()*+,;=~?").encode(),
+            "root_path": "",
+            "headers": raw,
+            "client": ("127.0.0.1", 50000),
+            "server": (HOST, 80),
+            "state": dict(self._lifespan.state),
+        }
+
+
+async def _finish(call: Call, wire: Wire) -> None:
+    await call.ended.wait()
+    wire.finish()
+
+
+def _response(answers: list[Event]) -> Response:
+    if not answers or answers[0]["type"] != "http.response.start":
+        raise StateError(f"the app sent no response, but {answers!r}")
+    start, *rest = answers
+    body = b"".join(event.get("body", b"") for event in rest)
+    return Response(start["status"], Headers(list(start.get("headers", []))), body)
+
+
+@asynccontextmanager
+async def client(app: ASGIApp, *, timeout: float = 10.0) -> AsyncGenerator[Client]:
+    """Run an ASGI app in memory, lifespan and all, around a block.
+
+    Args:
+        app: Any ASGI app that runs on Trio.
+        timeout: Seconds, on Trio's clock, that anything is waited for at most.
+
+    Raises:
+        Exception: What the lifespan or a task of the app failed with.
+    """
+    lifespan = LifespanServer(app, timeout)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lifespan.run)
+            await lifespan.start()
+            tester = Client(app, nursery, lifespan, timeout)
+            try:
+                yield tester
+            finally:
+                with trio.CancelScope(shield=True):
+                    await tester.drain()
+                nursery.cancel_scope.cancel(reason="the test client is done")
+    except BaseExceptionGroup as group:
+        # The nursery's own tasks raise nothing: it is the block's exception, wrapped.
+        if len(group.exceptions) > 1:
+            raise
+        exc = group.exceptions[0]
+        raise exc from exc.__cause__
