@@ -77,8 +77,7 @@ class Connection:
         """
         started_at = trio.current_time()
         self._websocket._begin(self)
-        self._transport.on_peer_gone = self._peer_gone
-        self._transport.on_overrun = self._overrun
+        self._transport.observe(self._peer_gone, self._overrun)
         try:
             if self._transport.closed is None:
                 self._set_limits()
@@ -95,7 +94,7 @@ class Connection:
         if self._stop is None and not self._is_over:
             self._stop = stop
             if stop.level != logging.NOTSET:
-                self._log(stop.level, stop.reason)
+                self._log(stop.level, stop.message or f"is ended: {stop.reason}")
         self._scope.cancel(reason=stop.reason)
 
     async def _live(self, handler: Callable[[], Awaitable[object]]) -> None:
@@ -121,6 +120,13 @@ class Connection:
         self._timer.clear("accept_timeout")
         if self._rules.limits.idle_timeout is not None:
             self._check_idle()
+        websocket = self._websocket
+        if websocket.subprotocols and not websocket.subprotocol and "origin" in websocket.headers:
+            self._log(
+                logging.WARNING,
+                f"accepted none of the subprotocols {websocket.subprotocols} that a browser "
+                "offered: browsers close such a connection",
+            )
 
     def delivered(self) -> None:
         """Give a handler that reads what was left another `disconnect_grace`."""
@@ -139,12 +145,13 @@ class Connection:
 
     def _set_limits(self) -> None:
         limits = self._rules.limits
-        late = (
-            f"handler {self._websocket.name} has not accepted after {limits.accept_timeout:g} s: "
-            "call await websocket.accept() first"
+        late = f"not accepted after {limits.accept_timeout:g} s"
+        advice = f"has {late}: call await websocket.accept() first"
+        self._limit(
+            "accept_timeout",
+            limits.accept_timeout,
+            Stop(Reject(503), late, logging.WARNING, advice),
         )
-        stop = Stop(Reject(503), late, logging.WARNING)
-        self._limit("accept_timeout", limits.accept_timeout, stop)
         if limits.max_lifetime is not None:
             reason = f"open for {limits.max_lifetime:g} s"
             self._limit(
@@ -165,14 +172,17 @@ class Connection:
             self.stop(Stop(Close(IDLE, reason), reason))
 
     def _overrun(self, code: int, reason: str) -> None:
-        ending = None if code == ABNORMAL else Close(code, reason)
-        self.stop(Stop(ending, reason, logging.WARNING))
+        if code == ABNORMAL:
+            self._transport.abort()
+            self.stop(Stop(None, reason, logging.WARNING))
+        else:
+            self.stop(Stop(Close(code, reason), reason, logging.WARNING))
 
     # The peer leaves
 
     def _peer_gone(self, info: CloseInfo) -> None:
         if self._transport.fault is not None:
-            self._log(logging.WARNING, str(self._transport.fault))
+            self._log(logging.WARNING, f"was sent what it must not: {self._transport.fault}")
         if self._rules.on_disconnect == "cancel":
             self._scope.cancel(reason=str(info))
         else:
@@ -228,7 +238,7 @@ class Connection:
         if verdict.cause is None:
             return
         if verdict.rank is Rank.PEER:
-            self._log(logging.WARNING, str(verdict.cause))
+            self._log(logging.WARNING, f"was sent what it must not: {verdict.cause}")
             return
         self._fail("handler %s failed", verdict.cause)
 
@@ -281,9 +291,8 @@ class Connection:
     # The log
 
     def _log(self, level: int, message: str) -> None:
-        error_log.log(
-            level, "%s, handler %s: %s", client_of(self._asgi_scope), self._websocket.name, message
-        )
+        client = client_of(self._asgi_scope)
+        error_log.log(level, "handler %s %s (peer %s)", self._websocket.name, message, client)
 
     def _fail(self, message: str, failure: Exception) -> None:
         log_failure(message, self._websocket.name, failure=failure)

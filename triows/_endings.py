@@ -24,11 +24,13 @@ class Stop:
         ending: What the peer is told; None when nothing can reach it any more.
         reason: For the cancellation and the log.
         level: Of the log line; NOTSET for none, where one line speaks for many.
+        message: For the log, what the handler did, where that says more than the reason.
     """
 
     ending: Ending | None
     reason: str
     level: int = logging.INFO
+    message: str = ""
 
 
 class Rank(IntEnum):

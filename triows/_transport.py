@@ -43,27 +43,44 @@ class Transport(Protocol):
 
     Messages arrive and leave whole and in order. `receive` and `send` check
     cancellation at every call and let the scheduler run at least every 32 calls.
-
-    Attributes:
-        closed: How it ended; None while it is open.
-        fault: What the peer did wrong, if that is what ended it.
-        on_peer_gone: Called once, synchronously, from any task, when the
-            connection ended and this side had not asked for it.
-        on_overrun: Called synchronously when a bound was reached (close code,
-            reason). The transport goes on; the connection must end it.
-        received: Messages taken from the peer so far.
-        sent: Messages handed to the wire so far.
-        last_received: When the last message came, or the accept, on Trio's clock;
-            kept up only where `idle_timeout` is set.
     """
 
-    closed: CloseInfo | None
-    fault: PeerError | None
-    on_peer_gone: Callable[[CloseInfo], None]
-    on_overrun: Callable[[int, str], None]
-    received: int
-    sent: int
-    last_received: float
+    @property
+    def closed(self) -> CloseInfo | None:
+        """How the connection ended; None while it is open."""
+
+    @property
+    def fault(self) -> PeerError | None:
+        """What the peer did wrong, if that is what ended it."""
+
+    @property
+    def received(self) -> int:
+        """Messages taken from the peer so far."""
+
+    @property
+    def sent(self) -> int:
+        """Messages handed to the wire so far."""
+
+    @property
+    def last_received(self) -> float:
+        """When the last message came, or the accept, on Trio's clock.
+
+        Kept up only where `idle_timeout` is set.
+        """
+
+    def observe(
+        self,
+        on_peer_gone: Callable[[CloseInfo], None],
+        on_overrun: Callable[[int, str], None],
+    ) -> None:
+        """Set who is told what the transport finds out; neither callback waits.
+
+        Args:
+            on_peer_gone: Called once, from any task, when the connection ended and
+                this side had not asked for it.
+            on_overrun: Called with a close code and a reason when a bound was
+                reached, 1006 where nothing more can be sent. The connection ends.
+        """
 
     async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None:
         """Answer the handshake with 101. Once begun it is not cancelled."""
@@ -87,7 +104,11 @@ class Transport(Protocol):
         """
 
     def send_nowait(self, prepared: Prepared) -> bool:
-        """Queue a message and return True, or False if the outbox has no room for it."""
+        """Queue a message and return True, or False if the outbox has no room for it.
+
+        Raises:
+            ConnectionClosed: The connection has ended.
+        """
 
     async def close(self, code: int, reason: str) -> None:
         """Send a close frame; the first code wins. Gives up after `close_timeout`.
@@ -99,7 +120,7 @@ class Transport(Protocol):
         """Wait for the peer's answer to the close frame, at most `close_timeout`."""
 
     def abort(self) -> None:
-        """End the connection without a close frame; waiting sends and receives raise."""
+        """End the connection without a close frame; waiting sends raise."""
 
     def set_reading(self, reading: bool) -> None:
         """Stop or go on taking messages that no `receive` waits for."""

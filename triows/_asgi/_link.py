@@ -1,0 +1,60 @@
+"""What the reading and the writing side of one connection both know."""
+
+from collections.abc import Callable
+
+import trio
+
+from triows._close import ABNORMAL, NO_STATUS, CloseInfo
+from triows._errors import PeerError
+from triows._types import Event
+
+PEER_IS_GONE = (
+    OSError,
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+    trio.BusyResourceError,
+)
+"""What servers raise out of `receive` and `send` when the peer has left."""
+
+TURN_MASK = 31
+"""Every 32nd call is a full checkpoint; a power of two, so that counting costs one `&`."""
+
+
+class Link:
+    """The state of a connection over ASGI.
+
+    Attributes:
+        closed: How it ended; None while it is open.
+        is_departed: The server has said so, or cannot any more: nothing can be read
+            or written. After this side's own close it comes later than `closed`.
+        fault: What the peer did wrong, if that is what ended it.
+    """
+
+    def __init__(self) -> None:
+        self.closed: CloseInfo | None = None
+        self.is_departed = False
+        self.fault: PeerError | None = None
+        self.on_peer_gone: Callable[[CloseInfo], None] = _ignore
+        self.on_overrun: Callable[[int, str], None] = _ignore
+        self.on_change: Callable[[], None] = _ignore
+
+    def depart(self, event: Event | None = None) -> None:
+        """Hear that the peer is gone: by the server's event, or without a word."""
+        was_open = self.closed is None
+        self.is_departed = True
+        if self.closed is None:
+            self.closed = _ending_of(event)
+        self.on_change()
+        if was_open:
+            self.on_peer_gone(self.closed)
+
+
+def _ending_of(event: Event | None) -> CloseInfo:
+    if event is None:
+        return CloseInfo(ABNORMAL, "", by_peer=True)
+    code = event.get("code")
+    return CloseInfo(NO_STATUS if code is None else code, event.get("reason") or "", by_peer=True)
+
+
+def _ignore(*_: object) -> None:
+    """Hear a callback before anybody has asked for it."""

@@ -1,0 +1,231 @@
+"""The reading side: who is inside the server's `receive`, and what becomes of the messages.
+
+ASGI tells that the peer left only to whoever is inside the server's `receive`. A reader task
+beside every handler would see it, and cost a task switch a message. So the handler is its own
+reader: `receive` awaits the server directly. A watcher takes over only when nobody has been
+inside for `UNATTENDED` seconds; what it gets goes to the inbox, and it stands down when a
+receiver waits for it. At most one task is inside the server's `receive` at a time.
+
+The watcher reads at once, without that pause, when there is nobody to wait for: after this
+side's close (only the server's `websocket.disconnect` says that the peer has seen it), and
+when the route discards what comes in.
+
+A full inbox stops the watcher, and hides the disconnect queued behind it; `stall_timeout` is
+the only promise there.
+
+Relied upon, because servers were seen to do it: `receive` after the disconnect may never
+return, so it is not called.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from triows._asgi._link import PEER_IS_GONE, TURN_MASK, Link
+from triows._close import TRY_AGAIN_LATER
+from triows._errors import ConnectionClosed, MessageTooBig, PeerError
+from triows._limits import Limits
+from triows._timer import Timer
+from triows._transport import size_of
+from triows._types import Data, Event, Receive
+
+UNATTENDED = 0.25
+"""Seconds without a receiver after which the watcher reads: a departure is seen no later."""
+
+_STALL = "stall_timeout"
+
+
+class Reader:
+    """Takes messages from the server, for a receiver or into the inbox.
+
+    Attributes:
+        received: Messages so far, discarded ones included.
+        last_received: When the last one came; kept up where `idle_timeout` is set.
+        is_eager: The watcher reads without waiting for the absence of a receiver.
+    """
+
+    def __init__(
+        self,
+        receive: Receive,
+        link: Link,
+        limits: Limits,
+        timer: Timer,
+        refuse: Callable[[PeerError], Awaitable[None]],
+    ) -> None:
+        self.received = 0
+        self.last_received = trio.current_time()
+        self.is_eager = False
+        self._asgi_receive = receive
+        self._link = link
+        self._limits = limits
+        self._timer = timer
+        self._refuse = refuse
+        self._turn = 0
+        self._visits = 0
+        self._inside: str | None = None  # who is inside the server's receive
+        self._inbox: deque[tuple[Data, int]] = deque()
+        self._inbox_bytes = 0
+        self._is_full = False
+        self._is_paused = False
+        self._is_waiting = False  # a receiver waits for what the watcher brings
+        self._arrivals = trio.lowlevel.ParkingLot()
+        self._watcher = trio.lowlevel.ParkingLot()
+        self._watcher_awaits_exit = False
+
+    def wake(self) -> None:
+        """Let everybody who waits look again."""
+        self._arrivals.unpark_all()
+        self._watcher.unpark_all()
+
+    @property
+    def is_received_from(self) -> bool:
+        """A receiver, not the watcher, is inside the server's `receive`."""
+        return self._inside == "receiver"
+
+    async def receive(self) -> Data:
+        """Return the next message, read by this task if no other is reading."""
+        self._visits += 1
+        self._turn += 1
+        if self._turn & TURN_MASK:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()
+        while True:
+            if self._inbox:
+                return self._take()
+            if self._link.closed is not None:
+                raise ConnectionClosed(self._link.closed)
+            if self._inside is not None:
+                await self._wait_for_arrival()
+            elif (message := await self._read("receiver")) is not None:
+                return message
+
+    async def _wait_for_arrival(self) -> None:
+        self._is_waiting = True
+        try:
+            await self._arrivals.park()
+        finally:
+            self._is_waiting = False
+
+    async def _read(self, who: str) -> Data | None:
+        """Take one event from the server; None if it was no message, or none to be had."""
+        self._inside = who
+        try:
+            event = await self._asgi_receive()
+        except PEER_IS_GONE:
+            self._link.depart()
+            return None
+        finally:
+            self._inside = None
+            if self._watcher_awaits_exit:
+                self._watcher_awaits_exit = False
+                self._watcher.unpark_all()
+        if event["type"] != "websocket.receive":
+            if event["type"] == "websocket.disconnect":
+                self._link.depart(event)
+            return None
+        if self._link.closed is not None:
+            return None
+        message = _message_of(event)
+        # UTF-8 takes at most four bytes a character; most messages are far below that.
+        if len(message) * 4 > self._limits.max_message_size and await self._is_too_big(message):
+            return None
+        self.received += 1
+        if self._limits.idle_timeout is not None:
+            self.last_received = trio.current_time()
+        return message
+
+    async def _is_too_big(self, message: Data) -> bool:
+        limit = self._limits.max_message_size
+        if size_of(message) <= limit:
+            return False
+        await self._refuse(MessageTooBig(f"a message is larger than {limit} bytes"))
+        return True
+
+    # The inbox
+
+    def _take(self) -> Data:
+        message, size = self._inbox.popleft()
+        self._inbox_bytes -= size
+        if self._is_full:
+            self._is_full = False
+            self._timer.clear(_STALL)
+            self._watcher.unpark_all()
+        return message
+
+    def _keep(self, message: Data) -> None:
+        size = size_of(message)
+        self._inbox.append((message, size))
+        self._inbox_bytes += size
+        self._arrivals.unpark_all()
+        limits = self._limits
+        if len(self._inbox) >= limits.inbox_messages or self._inbox_bytes >= limits.inbox_bytes:
+            self._is_full = True
+            self._timer.set(_STALL, trio.current_time() + limits.stall_timeout, self._overrun)
+
+    def _overrun(self) -> None:
+        reason = f"inbox unread for {self._limits.stall_timeout:g} s"
+        self._link.on_overrun(TRY_AGAIN_LATER, reason)
+
+    def drop_inbox(self) -> None:
+        """Forget what nobody will receive any more."""
+        self._inbox.clear()
+        self._inbox_bytes = 0
+        self._is_full = False
+        self._timer.clear(_STALL)
+
+    def set_reading(self, reading: bool) -> None:
+        """Stop or go on taking messages that no receiver waits for."""
+        self._is_paused = not reading
+        self._watcher.unpark_all()
+
+    # The watcher
+
+    async def watch(self) -> None:
+        """Read whenever nobody else does, until the peer is gone."""
+        while not self._link.is_departed:
+            await self._wait_unattended()
+            while self._should_read():
+                await trio.lowlevel.checkpoint()
+                message = await self._read("watcher")
+                if message is not None and not self.is_eager:
+                    self._keep(message)
+                if self._is_waiting:
+                    break
+
+    def _should_read(self) -> bool:
+        if self._link.is_departed or self._inside is not None:
+            return False
+        return self.is_eager or not (self._is_paused or self._is_full)
+
+    async def _wait_unattended(self) -> None:
+        while not self._link.is_departed:
+            visits = self._visits
+            if self._inside is not None:
+                self._watcher_awaits_exit = True
+                await self._watcher.park()
+            elif self.is_eager:
+                return
+            elif self._is_full or self._is_paused:
+                await self._watcher.park()
+            else:
+                with trio.move_on_after(UNATTENDED):
+                    await self._watcher.park()
+                if self._visits == visits and self._should_read():
+                    return
+
+    async def wait_departed(self) -> None:
+        """Wait until the server says that the peer is gone."""
+        while not self._link.is_departed:
+            await self._arrivals.park()
+
+
+def _message_of(event: Event) -> Data:
+    # An empty frame is data: never choose between text and bytes with `or`.
+    text: str | None = event.get("text")
+    if text is not None:
+        return text
+    binary: bytes | None = event.get("bytes")
+    assert binary is not None, "servers put text or bytes into websocket.receive (ASGI)"
+    return binary

@@ -1,0 +1,198 @@
+"""The transport of one ASGI `websocket` scope: a reader, a writer, and how it ends.
+
+Going back to the server before the peer's close frame has come races that frame, and
+hypercorn 0.18 was seen to end of it. So after a close the transport keeps reading until the
+server says that the peer is gone, at most `close_timeout`.
+"""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+import trio
+
+from triows._asgi._denial import denial
+from triows._asgi._link import Link
+from triows._asgi._reader import Reader
+from triows._asgi._writer import Writer
+from triows._close import ABNORMAL, CloseInfo
+from triows._errors import ConnectionClosed, PeerError
+from triows._headers import RawHeaders
+from triows._limits import Limits
+from triows._timer import Timer
+from triows._types import Receive, Scope, Send
+
+_CLOSE = "close_timeout"
+
+
+class ASGITransport:
+    """The `Transport` of an ASGI connection. Made by `open_asgi_transport`."""
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        limits: Limits,
+        timer: Timer,
+        nursery: trio.Nursery,
+        discard: bool,
+    ) -> None:
+        self._scope = scope
+        self._asgi_receive = receive
+        self._limits = limits
+        self._timer = timer
+        self._discard = discard
+        self._link = Link()
+        self._link.on_change = self._wake
+        self._reader = Reader(receive, self._link, limits, timer, self._refuse)
+        self._writer = Writer(send, self._link, limits, timer, nursery)
+        # On the way of every message: no layer between.
+        self.receive = self._reader.receive
+        self.send = self._writer.send
+        self.send_nowait = self._writer.send_nowait
+        self.set_reading = self._reader.set_reading
+        self.watch = self._reader.watch
+
+    @property
+    def closed(self) -> CloseInfo | None:
+        """How it ended; None while it is open."""
+        return self._link.closed
+
+    @property
+    def fault(self) -> PeerError | None:
+        """What the peer did wrong, if that is what ended it."""
+        return self._link.fault
+
+    @property
+    def received(self) -> int:
+        """Messages taken from the peer so far."""
+        return self._reader.received
+
+    @property
+    def sent(self) -> int:
+        """Messages handed to the server so far."""
+        return self._writer.sent
+
+    @property
+    def last_received(self) -> float:
+        """When the last message came, or the accept."""
+        return self._reader.last_received
+
+    def observe(
+        self,
+        on_peer_gone: Callable[[CloseInfo], None],
+        on_overrun: Callable[[int, str], None],
+    ) -> None:
+        """Set who is told of the peer's end and of bounds that were reached."""
+        self._link.on_peer_gone = on_peer_gone
+        self._link.on_overrun = on_overrun
+
+    # The handshake
+
+    async def connect(self) -> None:
+        """Take the handshake from the server; `closed` is set if the peer has left already."""
+        event = await self._asgi_receive()
+        if event["type"] == "websocket.disconnect":
+            self._link.depart(event)
+
+    async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None:
+        """Answer the handshake with 101."""
+        await self._writer.deliver(
+            {"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers}
+        )
+        self._reader.last_received = trio.current_time()
+        self._reader.is_eager = self._discard
+        self._wake()
+
+    async def reject(self, status: int, headers: RawHeaders, body: bytes) -> None:
+        """Answer the handshake with an HTTP response, or 403 where the server can do no other."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self.closed is not None:
+            raise ConnectionClosed(self.closed)
+        self._link.closed = CloseInfo(ABNORMAL, f"answered with HTTP {status}", by_peer=False)
+        for event in denial(self._scope, status, headers, body):
+            await self._writer.write(event)
+        # Nothing follows: the server ends the connection when the app returns.
+        self._link.is_departed = True
+        self._wake()
+
+    # The end
+
+    async def close(self, code: int, reason: str) -> None:
+        """Send what is queued, then a close frame; then somebody must read on."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self.closed is None:
+            self._end_here(CloseInfo(code, reason, by_peer=False))
+            self._reader.drop_inbox()
+        await self._send_close()
+
+    async def _refuse(self, fault: PeerError) -> None:
+        """Fail the connection (RFC 6455 §7.1.7); what came before is still delivered."""
+        ending = CloseInfo(fault.code, str(fault), by_peer=False)
+        self._link.fault = fault
+        self._end_here(ending)
+        self._link.on_peer_gone(ending)
+        await self._send_close()
+
+    def _end_here(self, ending: CloseInfo) -> None:
+        self._link.closed = ending
+        self._reader.is_eager = True
+        self._wake()
+
+    async def _send_close(self) -> None:
+        assert self.closed is not None, "what is sent is how it ended"
+        self._give_it_time()
+        await self._writer.close(self.closed.code, self.closed.reason)
+        self._give_it_time()
+
+    def _give_it_time(self) -> None:
+        """Bound the next step of the closing handshake: ours to be written, or theirs to come."""
+        if not self._link.is_departed:
+            deadline = trio.current_time() + self._limits.close_timeout
+            self._timer.set(_CLOSE, deadline, self._give_up)
+
+    def _give_up(self) -> None:
+        # A receiver inside the server's receive cannot be called out of it.
+        if self._reader.is_received_from:
+            self._link.on_overrun(ABNORMAL, "peer has not answered the close")
+        self.abort()
+
+    async def finish(self) -> None:
+        """Wait for the peer's answer to the close frame, at most `close_timeout`."""
+        await self._reader.wait_departed()
+
+    def abort(self) -> None:
+        """Give the peer up. ASGI cannot cut a connection; returning to the server does."""
+        if self.closed is None:
+            self._link.closed = CloseInfo(ABNORMAL, "", by_peer=False)
+        self._link.is_departed = True
+        self._timer.clear(_CLOSE)
+        self._writer.interrupt()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Let everybody who waits look again."""
+        self._reader.wake()
+        self._writer.wake()
+
+
+@asynccontextmanager
+async def open_asgi_transport(
+    scope: Scope, receive: Receive, send: Send, *, limits: Limits, timer: Timer, discard: bool
+) -> AsyncGenerator[ASGITransport]:
+    """Take the handshake from the server, and run a transport's tasks around a block."""
+    async with trio.open_nursery() as nursery:
+        transport = ASGITransport(
+            scope,
+            receive,
+            send,
+            limits=limits,
+            timer=timer,
+            nursery=nursery,
+            discard=discard,
+        )
+        await transport.connect()
+        nursery.start_soon(transport.watch)
+        yield transport
+        nursery.cancel_scope.cancel(reason="the transport is finished")
