@@ -21,7 +21,7 @@ nox.options.sessions = [
 
 PYTHONS = ["3.11", "3.12", "3.13"]
 PROJECT = nox.project.load_toml("pyproject.toml")
-CODE = ["triows", "tests", "examples", "benchmarks", "noxfile.py"]
+CODE = [".ci", "benchmarks", "examples", "noxfile.py", "tests", "triows"]
 
 
 def install(session: nox.Session, *groups: str) -> None:
@@ -51,7 +51,8 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The tests of each module, on every supported Python."""
     install(session, "test")
-    session.run("pytest", "--ignore=tests/e2e", "--ignore=tests/contract", *session.posargs)
+    others = [f"--ignore=tests/{folder}" for folder in ("contract", "docs", "e2e", "examples")]
+    session.run("pytest", *others, *session.posargs)
 
 
 @nox.session
@@ -65,11 +66,14 @@ def contract(session: nox.Session) -> None:
 def coverage(session: nox.Session) -> None:
     """Every branch of every module, by that module's own tests."""
     install(session, "test", "coverage")
+    data = f"--data-file={session.create_tmp()}/coverage"
     for module in sorted(Path("triows").rglob("*.py")):
-        test = Path("tests", *module.parts[1:-1], f"test_{module.stem.strip('_')}.py")
+        if module.stem == "__init__":
+            continue  # They only import, and tests/contract/test_public.py reads them.
+        test = Path("tests", *(part.strip("_") for part in module.with_suffix("").parts[1:]))
+        test = test.with_name(f"test_{test.name}.py")
         if not test.exists():
             session.error(f"{module} has no {test}")
-        data = f"--data-file={session.create_tmp()}/coverage"
         session.run("coverage", "run", data, f"--include={module}", "-m", "pytest", "-q", test)
         session.run("coverage", "report", data, "--fail-under=100")
 
@@ -83,16 +87,16 @@ def e2e(session: nox.Session) -> None:
 
 @nox.session
 def examples(session: nox.Session) -> None:
-    """Every example, run as its first lines say, against a real server."""
+    """Every example, served as its first lines say."""
     install(session, "test")
-    session.run("pytest", "examples", *session.posargs)
+    session.run("pytest", "tests/examples", *session.posargs)
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """The code in README and docs, run."""
     install(session, "test")
-    session.run("pytest", "README.md", "docs", *session.posargs)
+    session.run("pytest", "tests/docs", *session.posargs)
 
 
 @nox.session

@@ -1,7 +1,8 @@
 """Echo: what comes in goes out again.
 
-Run it:  hypercorn --worker-class trio examples.echo:app
-Try it:  python -m websockets ws://127.0.0.1:8000/echo
+    hypercorn --worker-class trio examples.echo:app
+
+Then talk to it:  python -m websockets ws://127.0.0.1:8000/echo
 """
 
 from triows import App, websocket

@@ -1,0 +1,1 @@
+"""A page and the socket that it talks to, on one port."""

@@ -1,0 +1,106 @@
+"""Every example, served as its first lines say, and driven by clients that others wrote."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+import trio.testing
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+import examples.clock
+from tests.e2e.clients import connect
+from tests.e2e.servers import ROOT, serving
+from triows import testing
+
+EXAMPLES = ROOT / "examples"
+
+
+def target_of(path: Path) -> str:
+    """Return what the command in an example's docstring serves."""
+    found = re.search(r"^    hypercorn --worker-class trio (\S+:app)$", path.read_text(), re.M)
+    assert found is not None, f"{path} does not say how it is run"
+    return found[1]
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.py")), ids=str)
+def test_every_example_says_how_it_is_run(path: Path) -> None:
+    """The command names the example itself."""
+    if path.name != "__init__.py":
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        assert f"{module}:app" == target_of(path)
+
+
+async def test_echo() -> None:
+    """What comes in goes out again, text and bytes."""
+    async with (
+        serving(target_of(EXAMPLES / "echo.py"), folder=ROOT) as server,
+        connect(server.ws("/echo")) as ws,
+    ):
+        for message in ("text", b"bytes", ""):
+            await ws.send(message)
+            assert message == await ws.recv()
+
+
+async def test_clock() -> None:
+    """It ticks without being asked."""
+    async with (
+        serving(target_of(EXAMPLES / "clock.py"), folder=ROOT) as server,
+        connect(server.ws("/clock")) as ws,
+    ):
+        for _ in range(2):
+            assert re.fullmatch(r"\d\d:\d\d:\d\d", str(await ws.recv()))
+
+
+async def test_clock_is_gone_with_its_client(autojump_clock: trio.testing.MockClock) -> None:
+    """The handler ends within a second of its client, which the test client waits for."""
+    async with testing.client(examples.clock.app) as client:
+        async with client.websocket("/clock") as peer:
+            await peer.send("a heartbeat that nobody reads")
+            await peer.receive()
+            left_at = trio.current_time()
+
+    assert trio.current_time() - left_at < 1
+
+
+def token(user: str, seconds: float) -> str:
+    """Return a token, from the example's own command."""
+    command = [sys.executable, "-m", "examples.auth", user, str(seconds)]
+    output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return output.stdout.strip()
+
+
+async def test_auth() -> None:
+    """A stranger sees 401; a token lets in, is refreshed by another, and expires with 4401."""
+    async with serving(target_of(EXAMPLES / "auth.py"), folder=ROOT) as server:
+        for bad in ("/account", "/account?token=joe.99999999999.forged"):
+            with pytest.raises(InvalidStatus) as rejection:
+                async with connect(server.ws(bad)):
+                    pass
+            assert 401 == rejection.value.response.status_code
+            assert b"who are you?" == rejection.value.response.body
+        async with connect(server.ws(f"/account?token={token('joe', 60)}")) as ws:
+            assert "welcome, joe" == await ws.recv()
+            await ws.send(f'{{"token": "{token("joe", 1)}"}}')
+            assert "another" in str(await ws.recv())
+            with pytest.raises(ConnectionClosed) as closing:
+                await ws.recv()
+            assert closing.value.rcvd is not None
+            assert 4401 == closing.value.rcvd.code
+
+
+async def test_page() -> None:
+    """The page, its script and the socket that it talks to come from one port."""
+    async with serving(target_of(EXAMPLES / "page" / "app.py"), folder=ROOT) as server:
+        async with httpx.AsyncClient() as http:
+            page = await http.get(server.http("/"))
+            script = await http.get(server.http("/page.js"))
+        async with connect(server.ws("/shout"), origin=server.http("")) as ws:
+            await ws.send("hello")
+            assert "HELLO" == await ws.recv()
+
+    assert 'src="page.js"' in page.text
+    assert 'new URL("/shout"' in script.text
