@@ -28,6 +28,7 @@ from triows._lifespan import Lifespan, LifespanFunction
 from triows._limits import Limits
 from triows._logs import log_failure, log_refusal, reporter_of
 from triows._origins import OriginPolicy, Origins, parse_origins
+from triows._paths import parse_template
 from triows._routing import Router
 from triows._timer import open_timer
 from triows._types import ASGIApp, Receive, Scope, Send
@@ -125,7 +126,8 @@ class App:
         bounds = self.limits if limits is None else limits.over(self.limits)
 
         def register(handler: Handler) -> Handler:
-            _check_handler(handler)
+            if not _is_async(handler):
+                raise RouteError(f"the handler {handler!r} must be an async function")
             label = name or handler.__name__
             given = [f"/{handler.__name__}"] if paths is None else paths
             for i, path in enumerate([given] if isinstance(given, str) else given):
@@ -146,6 +148,7 @@ class App:
     def _add(self, route: Route) -> None:
         if route.name in self._routes:
             raise RouteError(f"there is a route named {route.name!r} already; give name=")
+        _check_arguments(route.handler, [name for name, _ in parse_template(route.path).parameters])
         self._router.add(route.path, route)
         self._routes[route.name] = route
 
@@ -347,9 +350,19 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise RouteError(f"{name}={value!r}: choose one of {', '.join(map(repr, choices))}")
 
 
-def _check_handler(handler: Callable[..., object]) -> None:
-    if not inspect.iscoroutinefunction(handler):
-        raise RouteError(f"the handler {handler!r} must be an async function")
+def _is_async(handler: object) -> bool:
+    return inspect.iscoroutinefunction(handler)
+
+
+def _check_arguments(handler: Callable[..., object], names: Sequence[str]) -> None:
+    """Refuse a handler that cannot be called with the parameters of its path."""
+    try:
+        inspect.signature(handler).bind(**dict.fromkeys(names))
+    except TypeError as exc:
+        raise RouteError(
+            f"the handler {handler!r} cannot be called with the path's parameters "
+            f"({', '.join(names) or 'none'}): {exc}"
+        ) from None
 
 
 def _check_answer(function: Callable[[Any], object], answer: object) -> Ending | None:

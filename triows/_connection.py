@@ -19,7 +19,7 @@ import trio
 from triows._close import ABNORMAL, EXPIRED, GOING_AWAY, IDLE, CloseInfo
 from triows._endings import Ending, Rank, Stop, Verdict, judge, judge_return, judge_stop
 from triows._errors import Close, ConnectionClosed, Reject
-from triows._groups import split_failures
+from triows._groups import leaves_of
 from triows._limits import Limits
 from triows._logs import client_of, error_log, log_access, log_failure
 from triows._timer import Timer
@@ -65,8 +65,7 @@ class Connection:
         self._scope = trio.CancelScope()
         self._is_over = False  # the handler has ended
         self._stop: Stop | None = None
-        self._gone_at: float | None = None
-        self._gone_because = ""
+        self._is_in_grace = False
         self._failures: list[Exception] = []
         self._verdicts: list[Verdict] = []  # one a failure, in the same order
 
@@ -84,7 +83,9 @@ class Connection:
                 await self._live(handler)
             await self._end()
         except BaseException:
-            await self._say_farewell()
+            self._timer.set("farewell", trio.current_time() + FAREWELL, self._transport.abort)
+            with trio.move_on_after(FAREWELL, shield=True):
+                await self._say_farewell()
             raise
         finally:
             self._log_access(trio.current_time() - started_at)
@@ -108,10 +109,8 @@ class Connection:
                         self._is_over = True
                         self._websocket._leave()
                     nursery.cancel_scope.cancel(reason="the handler has returned")
-            except BaseException as exc:
-                self._failures, rest = split_failures(exc)
-                if rest is not None:
-                    raise rest from None
+            except* Exception as group:
+                self._failures = leaves_of(group)
 
     # What a WebSocket tells
 
@@ -127,11 +126,6 @@ class Connection:
                 f"accepted none of the subprotocols {websocket.subprotocols} that a browser "
                 "offered: browsers close such a connection",
             )
-
-    def delivered(self) -> None:
-        """Give a handler that reads what was left another `disconnect_grace`."""
-        if self._gone_at is not None:
-            self._grant_grace(self._gone_at)
 
     def closing(self, reason: str) -> None:
         """Bound the rest of the handler's life, as if the peer had left now."""
@@ -174,9 +168,8 @@ class Connection:
     def _overrun(self, code: int, reason: str) -> None:
         if code == ABNORMAL:
             self._transport.abort()
-            self.stop(Stop(None, reason, logging.WARNING))
-        else:
-            self.stop(Stop(Close(code, reason), reason, logging.WARNING))
+            code = GOING_AWAY  # Nobody hears it.
+        self.stop(Stop(Close(code, reason), reason, logging.WARNING))
 
     # The peer leaves
 
@@ -189,21 +182,22 @@ class Connection:
             self._start_grace(str(info))
 
     def _start_grace(self, reason: str) -> None:
-        if self._rules.on_disconnect == "raise" or self._gone_at is not None:
+        if self._rules.on_disconnect == "raise" or self._is_in_grace:
             return
-        self._gone_at = trio.current_time()
-        self._gone_because = reason
-        self._grant_grace(self._gone_at)
-
-    def _grant_grace(self, gone_at: float) -> None:
+        self._is_in_grace = True
         limits = self._rules.limits
-        deadline = min(
-            trio.current_time() + limits.disconnect_grace, gone_at + limits.stall_timeout
-        )
-        self._timer.set("disconnect_grace", deadline, self._end_grace)
+        last = trio.current_time() + limits.stall_timeout
 
-    def _end_grace(self) -> None:
-        self._scope.cancel(reason=self._gone_because)
+        def grant() -> None:
+            deadline = min(trio.current_time() + limits.disconnect_grace, last)
+            self._timer.set("disconnect_grace", deadline, end)
+
+        def end() -> None:
+            self._scope.cancel(reason=reason)
+
+        grant()
+        # A handler that reads what was left is not busy elsewhere.
+        self._websocket._notice_deliveries(grant)
 
     # The end
 
@@ -242,7 +236,7 @@ class Connection:
             return
         self._fail("handler %s failed", verdict.cause)
 
-    def _gravest(self, unless: Verdict) -> Ending | None:
+    def _gravest(self, unless: Verdict) -> Ending:
         return min([*self._verdicts, unless], key=lambda verdict: verdict.rank).ending
 
     async def _end(self) -> None:
@@ -260,12 +254,9 @@ class Connection:
         for failure in self._failures[len(self._verdicts) :]:
             self._settle(self._judge(failure))
         going = judge_stop(Close(GOING_AWAY), is_accepted=self._websocket.is_accepted)
-        deadline = trio.current_time() + FAREWELL
-        self._timer.set("farewell", deadline, self._transport.abort)
-        with trio.CancelScope(shield=True, deadline=deadline):
-            await self._tell(self._gravest(going))
+        await self._tell(self._gravest(going))
 
-    async def _tell(self, ending: Ending | None) -> None:
+    async def _tell(self, ending: Ending) -> None:
         """Tell the peer how it ended, unless it knows already or is gone."""
         try:
             await self._convey(ending)
@@ -275,7 +266,7 @@ class Connection:
             self._fail("the connection of handler %s could not be ended", exc)
             self._transport.abort()
 
-    async def _convey(self, ending: Ending | None) -> None:
+    async def _convey(self, ending: Ending) -> None:
         closed = self._transport.closed
         if closed is not None:
             # Finish a close that was cancelled on its way; else nothing happens.
@@ -283,10 +274,8 @@ class Connection:
                 await self._transport.close(closed.code, closed.reason)
         elif isinstance(ending, Close):
             await self._websocket.close(ending.code, ending.reason)
-        elif isinstance(ending, Reject):
-            await self._websocket._reject(ending)
         else:
-            self._transport.abort()
+            await self._websocket._reject(ending)
 
     # The log
 

@@ -4,7 +4,7 @@ The proxy is for applications; inside triows the object is passed by hand. It re
 hashed or pickled, because a proxy that was kept talks to whichever connection uses it next.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextvars import ContextVar
 from typing import Any, NoReturn, cast
 
@@ -35,6 +35,16 @@ class WebSocketProxy:
                 "in the handler, and use that"
             ) from None
 
+    # On the way of every message: found without going through __getattr__.
+
+    def receive(self) -> Awaitable[Data]:
+        """Stand for `WebSocket.receive`."""
+        return self.unwrap().receive()
+
+    def send(self, message: Data) -> Awaitable[None]:
+        """Stand for `WebSocket.send`."""
+        return self.unwrap().send(message)
+
     def __getattr__(self, name: str) -> Any:
         # Tools that look at modules ask for names like __wrapped__; they get a plain no.
         if name.startswith("__"):
@@ -46,6 +56,9 @@ class WebSocketProxy:
 
     def __aiter__(self) -> AsyncIterator[Data]:
         return self.unwrap()
+
+    async def __anext__(self) -> Data:
+        return await anext(self.unwrap())
 
     def __repr__(self) -> str:
         try:

@@ -21,13 +21,13 @@ class Stop:
     """Why a connection is ended by neither its handler nor its peer.
 
     Attributes:
-        ending: What the peer is told; None when nothing can reach it any more.
+        ending: What the peer is told, if it can be reached.
         reason: For the cancellation and the log.
         level: Of the log line; NOTSET for none, where one line speaks for many.
         message: For the log, what the handler did, where that says more than the reason.
     """
 
-    ending: Ending | None
+    ending: Ending
     reason: str
     level: int = logging.INFO
     message: str = ""
@@ -50,12 +50,12 @@ class Verdict:
 
     Attributes:
         rank: How grave it is.
-        ending: What the peer is to be told; None when there is no peer to tell.
+        ending: What the peer is to be told.
         cause: The exception it is about, if it is one to be logged.
     """
 
     rank: Rank
-    ending: Ending | None
+    ending: Ending
     cause: Exception | None = None
 
 
@@ -64,7 +64,7 @@ def judge_return(*, is_accepted: bool) -> Verdict:
     return Verdict(Rank.RETURN, Close() if is_accepted else Reject(403))
 
 
-def judge_stop(ending: Ending | None, *, is_accepted: bool) -> Verdict:
+def judge_stop(ending: Ending, *, is_accepted: bool) -> Verdict:
     """Judge a connection that a limit or the server ended.
 
     A limit of the handshake and the accept may cross: each gets what still fits.

@@ -6,7 +6,9 @@ the process cannot shut down. While the guard is in place the worker builds its 
 from a subclass of hypercorn's own `TCPServer`, in which
 
 - an exception ends that connection alone, and is logged;
-- a write that makes no progress for `send_timeout` closes the socket under it.
+- a write that makes no progress for `send_timeout` closes the socket under it;
+- a frame that waits for another to be written is not lost by cancellation: it is encoded
+  already, and the peer's deflate context would be out of step.
 
 The worker looks `TCPServer` up when it starts to listen, which is after the app's lifespan
 has started: that is what makes this possible. Nothing here imports hypercorn.
@@ -21,7 +23,7 @@ from typing import Any
 
 import trio
 
-from triows._groups import split_failures
+from triows._groups import leaves_of
 from triows._logs import error_log
 from triows._timer import Timer, open_timer
 
@@ -69,6 +71,7 @@ class GuardedServer:
 
     def __init__(self, server_class: Any, send_timeout: float, *args: Any) -> None:
         self._server = server_class(*args)
+        self._server.send_lock = PatientLock()
         self._stream = args[-1]
         self._send_timeout = send_timeout
 
@@ -80,12 +83,9 @@ class GuardedServer:
             async with open_timer() as timer:
                 guard_writes(self._stream, timer, self._send_timeout)
                 await self._server.run()
-        except BaseException as exc:
-            failures, rest = split_failures(exc)
-            for failure in failures:
+        except* Exception as group:
+            for failure in leaves_of(group):
                 _log(failure)
-            if rest is not None:
-                raise rest from None
 
 
 def _log(failure: Exception) -> None:
@@ -93,6 +93,24 @@ def _log(failure: Exception) -> None:
         return  # The peer left.
     error_log.warning("hypercorn failed, and ended one connection for it: %r", failure)
     error_log.debug("hypercorn failed", exc_info=failure)
+
+
+class PatientLock:
+    """A lock that is not given up by cancellation once there is a queue for it."""
+
+    def __init__(self) -> None:
+        self._lock = trio.Lock()
+
+    async def __aenter__(self) -> None:
+        if self._lock.locked():
+            # Bounded: whoever writes makes progress, or is cut off.
+            with trio.CancelScope(shield=True):
+                await self._lock.acquire()
+        else:
+            await self._lock.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 def guard_writes(stream: Any, timer: Timer, send_timeout: float) -> None:
@@ -114,6 +132,7 @@ class WriteWatch:
         self._timer = timer
         self._send_timeout = send_timeout
         self._since: float | None = None
+        self._is_timed = False
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Like the stream's own; a write that was given up raises `trio.ClosedResourceError`."""
@@ -131,14 +150,18 @@ class WriteWatch:
 
     def _mark(self) -> None:
         self._since = trio.current_time()
-        if _WRITE not in self._timer:
-            self._timer.set(_WRITE, self._since + self._send_timeout, self._check)
+        if not self._is_timed:
+            self._time(self._since)
+
+    def _time(self, since: float) -> None:
+        self._is_timed = True
+        self._timer.set(_WRITE, since + self._send_timeout, self._check)
 
     def _check(self) -> None:
+        self._is_timed = False
         if self._since is None:
             return
-        deadline = self._since + self._send_timeout
-        if trio.current_time() < deadline:
-            self._timer.set(_WRITE, deadline, self._check)
+        if trio.current_time() < self._since + self._send_timeout:
+            self._time(self._since)
         else:
             self._socket.close()

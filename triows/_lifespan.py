@@ -26,7 +26,7 @@ from triows._close import GOING_AWAY, INTERNAL_ERROR
 from triows._draining import Draining
 from triows._endings import Stop
 from triows._errors import Close, NotRunning, Reject, RouteError, StateError
-from triows._groups import split_failures
+from triows._groups import leaves_of
 from triows._guard import guard_hypercorn
 from triows._limits import Limits
 from triows._logs import error_log, log_failure, reporter_of
@@ -74,6 +74,7 @@ class Lifespan:
         self._live: set[Stoppable] = set()
         self._gone = trio.lowlevel.ParkingLot()
         self._cut_off = 0
+        self._patience_ends = 0.0
 
     # Registration
 
@@ -153,13 +154,13 @@ class Lifespan:
             self._gone.unpark_all()
 
     def _stop_connections(self, stop: Stop) -> None:
+        self._patience_ends = trio.current_time() + DRAIN_GRACE
         for connection in list(self._live):
             connection.stop(stop)
 
     async def _wait_for_connections(self) -> None:
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + DRAIN_GRACE):
-            while self._live:
-                await self._gone.park()
+        while self._live:
+            await self._gone.park()
 
     # The life itself
 
@@ -199,11 +200,14 @@ class Lifespan:
                 except BaseException:
                     self._end_badly(self._nursery)
                     raise
-                await self._drain()
+                self._stop_for_drain()
+                with trio.move_on_at(self._patience_ends, shield=True):
+                    await self._wait_for_connections()
                 self._nursery.cancel_scope.cancel(reason="the app is shutting down")
         finally:
             # What the lifespan provides must outlive the handlers that use it.
-            await self._wait_for_connections()
+            with trio.move_on_at(self._patience_ends, shield=True):
+                await self._wait_for_connections()
             self._nursery = None
             self._is_open = False
 
@@ -224,14 +228,11 @@ class Lifespan:
             error_log.info("server draining: %d connections are closed with 1001", count)
         self._stop_connections(stop)
 
-    async def _drain(self) -> None:
-        self._stop_for_drain()
-        await self._wait_for_connections()
-
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Speak the ASGI lifespan protocol with the server."""
         await receive()
         phase, blame = "startup", "the app could not start"
+        failures: list[Exception] = []
         try:
             async with self.running() as state:
                 if "state" in scope:
@@ -239,15 +240,14 @@ class Lifespan:
                 await send({"type": "lifespan.startup.complete"})
                 phase, blame = "shutdown", "the app or a task of it failed"
                 await receive()
-        except BaseException as exc:
-            failures, rest = split_failures(exc)
-            for failure in failures:
-                log_failure(blame, failure=failure)
-                reporter_of(scope)(failure)
-            if rest is not None:
-                raise rest from None
-            message = "; ".join(f"{type(failure).__name__}: {failure}" for failure in failures)
-            # Unasked for, "shutdown.failed" is what makes a server stop.
-            await send({"type": f"lifespan.{phase}.failed", "message": message})
-        else:
+        except* Exception as group:
+            failures = leaves_of(group)
+        if not failures:
             await send({"type": "lifespan.shutdown.complete"})
+            return
+        for failure in failures:
+            log_failure(blame, failure=failure)
+            reporter_of(scope)(failure)
+        message = "; ".join(f"{type(failure).__name__}: {failure}" for failure in failures)
+        # Unasked for, "shutdown.failed" is what makes a server stop.
+        await send({"type": f"lifespan.{phase}.failed", "message": message})

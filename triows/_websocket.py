@@ -42,9 +42,6 @@ class Life(Protocol):
     def accepted(self) -> None:
         """Hear that the handshake was accepted: other limits apply from now on."""
 
-    def delivered(self) -> None:
-        """Hear that the handler took a message that the peer sent before it left."""
-
     def closing(self, reason: str) -> None:
         """Hear that this side closes, while the handler goes on."""
 
@@ -96,6 +93,7 @@ class WebSocket:
         self._answered = trio.lowlevel.ParkingLot()
         self._accept_headers: RawHeaders = []
         self._is_receiving = False
+        self._on_delivery: Callable[[], None] | None = None
         self._status = 499
 
     def __repr__(self) -> str:
@@ -243,6 +241,10 @@ class WebSocket:
         self._nursery = nursery
         self._context = contextvars.copy_context()
 
+    def _notice_deliveries(self, callback: Callable[[], None]) -> None:
+        """From now on, tell of every message that the handler takes."""
+        self._on_delivery = callback
+
     def _leave(self) -> None:
         """Withdraw the nursery, as the handler ends."""
         self._nursery = None
@@ -371,8 +373,8 @@ class WebSocket:
             raise
         finally:
             self._is_receiving = False
-        if self._transport.closed is not None:
-            self._lifeline().delivered()
+        if self._on_delivery is not None:
+            self._on_delivery()
         return message
 
     async def receive_text(self) -> str:

@@ -1,0 +1,274 @@
+"""The hypercorn guard: what one connection raises stays with it, and no write lasts for ever.
+
+Here the connections are small fakes; tests/e2e shows the same on a real hypercorn.
+"""
+
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Generator
+from importlib.metadata import PackageNotFoundError
+from types import ModuleType
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from triows import _guard
+from triows._guard import CHUNK, WORKER, GuardedServer, PatientLock, guard_hypercorn
+
+
+class Connection:
+    """What hypercorn builds for each connection: made of five things, and awaited."""
+
+    def __init__(self, app: Any, config: Any, context: Any, state: Any, stream: Any) -> None:
+        self._act: Callable[[Any], Awaitable[None]] = app
+        self._stream = stream
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self.run().__await__()
+
+    async def run(self) -> None:
+        """Do what the test gave as the app."""
+        await self._act(self._stream)
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A stand-in for the module of hypercorn's trio worker, imported as its CLI does."""
+    module = ModuleType(WORKER)
+    module.TCPServer = Connection  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, WORKER, module)
+    return module
+
+
+async def serve(act: Callable[[Any], Awaitable[None]], stream: object = None) -> None:
+    """Serve one guarded connection that does `act`."""
+    stream = SlowStream() if stream is None else stream
+    await GuardedServer(Connection, 20, act, None, None, None, stream)
+
+
+class TestInstallation:
+    """When the guard is there, and when it is not."""
+
+    def test_a_worker_that_starts_inside_the_block_is_guarded(self, worker: ModuleType) -> None:
+        """What it looks up as `TCPServer` makes guarded connections; afterwards all is as before."""
+        with guard_hypercorn(20):
+            assert isinstance(worker.TCPServer(None, None, None, None, None), GuardedServer)
+
+        assert worker.TCPServer is Connection
+
+    def test_a_second_guard_changes_nothing(self, worker: ModuleType) -> None:
+        """Two apps in one process share the first one's guard."""
+        with guard_hypercorn(20):
+            first = worker.TCPServer
+            with guard_hypercorn(20):
+                assert worker.TCPServer is first
+            assert worker.TCPServer is first
+
+    @pytest.mark.parametrize("version", ["0.17.3", "0.19.0", "1.0"])
+    def test_other_versions_are_left_alone(
+        self, worker: ModuleType, monkeypatch: pytest.MonkeyPatch, version: str
+    ) -> None:
+        """Only versions known to have the faults are touched."""
+        monkeypatch.setattr(_guard, "version", lambda _: version)
+
+        with guard_hypercorn(20):
+            assert worker.TCPServer is Connection
+
+    def test_a_hypercorn_that_was_never_installed(
+        self, worker: ModuleType, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A module of that name without a distribution is somebody else's."""
+
+        def not_found(name: str) -> str:
+            raise PackageNotFoundError(name)
+
+        monkeypatch.setattr(_guard, "version", not_found)
+
+        with guard_hypercorn(20):
+            assert worker.TCPServer is Connection
+
+    def test_without_a_worker(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Under another server there is nothing to do, and hypercorn is not imported."""
+        monkeypatch.delitem(sys.modules, WORKER, raising=False)
+
+        with guard_hypercorn(20):
+            assert WORKER not in sys.modules
+
+
+class TestIsolation:
+    """One connection's exception."""
+
+    async def test_it_ends_that_connection_alone(self, caplog: pytest.LogCaptureFixture) -> None:
+        """It is a warning in the log, and does not reach the server."""
+
+        async def act(_: object) -> None:
+            raise ExceptionGroup("tasks", [ValueError("one"), KeyError("two")])
+
+        await serve(act)
+
+        assert [
+            "hypercorn failed, and ended one connection for it: ValueError('one')",
+            "hypercorn failed, and ended one connection for it: KeyError('two')",
+        ] == [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG]
+
+    @pytest.mark.parametrize(
+        "error", [OSError(), trio.BrokenResourceError(), trio.ClosedResourceError()]
+    )
+    async def test_a_peer_that_left_is_no_error(
+        self, caplog: pytest.LogCaptureFixture, error: Exception
+    ) -> None:
+        """What sockets raise when the other side is gone is not worth a line."""
+
+        async def act(_: object) -> None:
+            raise error
+
+        await serve(act)
+
+        assert [] == caplog.records
+
+    async def test_cancellation_passes(
+        self, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The server's shutdown reaches the connection, and goes on up."""
+
+        async def untidy() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ValueError("untidy")
+
+        async def act(_: object) -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(untidy)
+                await trio.sleep_forever()
+
+        with trio.CancelScope() as scope:
+            scope.deadline = trio.current_time() + 1
+            await serve(act)
+
+        assert scope.cancelled_caught
+        assert "untidy" in caplog.text
+
+
+class TestPatientLock:
+    """What hypercorn's writers queue for."""
+
+    async def test_a_frame_that_waits_is_written(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """Cancelled in the queue, a writer still gets its turn, and in order."""
+        lock = PatientLock()
+        written: list[str] = []
+
+        async def write(frame: str) -> None:
+            async with lock:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(1)
+                written.append(frame)
+
+        async with trio.open_nursery() as nursery:
+            for frame in ("first", "second", "third"):
+                nursery.start_soon(write, frame)
+                await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+
+        assert ["first", "second", "third"] == written
+
+    async def test_without_a_queue_cancellation_is_seen(self) -> None:
+        """Nothing is encoded for a writer that comes cancelled, and the lock stays free."""
+        lock = PatientLock()
+
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            async with lock:
+                pass
+
+        assert scope.cancelled_caught
+        async with lock:
+            pass
+
+
+class TestWrites:
+    """A write that makes no progress."""
+
+    async def test_the_socket_is_closed_under_it(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """The writer gets `ClosedResourceError` after `send_timeout`, shielded or not."""
+        stream = SlowStream(never=True)
+
+        async def act(stream: SlowStream) -> None:
+            with trio.CancelScope(shield=True), pytest.raises(trio.ClosedResourceError):
+                await stream.send_all(b"hello?")
+
+        started = trio.current_time()
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await serve(act, stream)
+
+        assert 20 == pytest.approx(trio.current_time() - started)
+
+    async def test_a_slow_peer_is_not_a_stalled_one(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """A large write may take as long as it likes while its pieces go out."""
+        stream = SlowStream(seconds=15)
+        data = bytes(range(256)) * (CHUNK // 100)
+
+        async def act(stream: SlowStream) -> None:
+            await stream.send_all(data)
+            await trio.sleep(100)
+            await stream.send_all(b"more")
+
+        await serve(act, stream)
+
+        assert data + b"more" == bytes(stream.written)
+
+    async def test_tls_is_watched_where_the_bytes_go_out(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """Of a TLS stream it is the socket stream below that is watched."""
+        below = SlowStream(never=True)
+        stream = TLSStream(below)
+
+        async def act(stream: TLSStream) -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await stream.transport_stream.send_all(b"record")
+
+        await serve(act, stream)
+
+        assert below.is_closed
+
+
+class SlowStream:
+    """A socket stream whose peer takes some seconds for every write, or never reads."""
+
+    def __init__(self, seconds: float = 0, *, never: bool = False) -> None:
+        self.written = bytearray()
+        self.is_closed = False
+        self.socket = self
+        self._seconds = seconds
+        self._never = never
+        self._closed = trio.Event()
+
+    async def send_all(self, data: bytes | memoryview) -> None:
+        """Write, slowly."""
+        if self._never:
+            await self._closed.wait()
+            raise trio.ClosedResourceError
+        await trio.sleep(self._seconds)
+        self.written += data
+
+    def close(self) -> None:
+        """Close the socket, which a waiting write notices."""
+        self.is_closed = True
+        self._closed.set()
+
+
+class TLSStream:
+    """A TLS stream, as far as the guard looks at it."""
+
+    def __init__(self, below: SlowStream) -> None:
+        self.transport_stream = below

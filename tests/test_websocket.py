@@ -1,0 +1,666 @@
+"""The object a handler holds: the handshake's facts, accept, messages, the nursery."""
+
+import math
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+import trio.testing
+
+from triows import (
+    AlreadyAccepted,
+    App,
+    CloseInfo,
+    ConnectionClosed,
+    HandshakeRejected,
+    InvalidMessage,
+    StateError,
+    WebSocket,
+    testing,
+    websocket,
+)
+from triows._datastructures import sdict
+from triows._draining import Draining
+from triows._websocket import WebSocket as RealWebSocket
+
+from tests.support import BareServer
+
+
+def serving(handler: Callable[[], Awaitable[object]]) -> App:
+    """Return an app that has this handler at /."""
+    app = App(__name__)
+    app.websocket("/", name="handler")(handler)
+    return app
+
+
+def websocket_of(**scope: object) -> WebSocket:
+    """Return a WebSocket of a scope like this, as servers make them, that is not served."""
+    return RealWebSocket(
+        {"path": "/a b", "headers": [], **scope},
+        None,  # type: ignore[arg-type]
+        name="handler",
+        path_params={},
+        state=sdict(),
+        draining=Draining(),
+        discard=False,
+    )
+
+
+class TestFacts:
+    """What a handler can know of the handshake."""
+
+    async def test_a_whole_handshake(self, autojump_clock: trio.testing.MockClock) -> None:
+        """Everything that the request said is there."""
+        facts: dict[str, object] = {}
+        app = App(__name__)
+
+        @app.websocket("/room/<int:number>", name="room")
+        async def handler(number: int) -> None:
+            ws = websocket
+            facts.update(
+                scheme=ws.scheme,
+                path=ws.path,
+                host=ws.host,
+                query=(ws.query_params.page, ws.query_params.tag, ws.query_params.nothing),
+                cookies=ws.cookies,
+                params=(number, ws.path_params),
+                name=ws.name,
+                url=ws.url,
+                client=ws.client,
+                server=ws.server,
+                http_version=ws.http_version,
+                subprotocols=ws.subprotocols,
+                header=ws.headers["X-Token"],
+                draining=bool(ws.draining),
+                closed=ws.closed,
+                is_accepted=ws.is_accepted,
+            )
+            await ws.accept()
+
+        async with (
+            testing.client(app) as client,
+            client.websocket(
+                "/room/7?page=2&tag=a&tag=b",
+                headers={"Cookie": "user=joe; theme=dark", "X-Token": "t"},
+                subprotocols=["v2", "v1"],
+                scheme="wss",
+            ),
+        ):
+            pass
+
+        assert facts == {
+            "scheme": "wss",
+            "path": "/room/7",
+            "host": "testserver",
+            "query": ("2", ["a", "b"], None),
+            "cookies": {"user": "joe", "theme": "dark"},
+            "params": (7, {"number": 7}),
+            "name": "room",
+            "url": "wss://testserver/room/7?page=2&tag=a&tag=b",
+            "client": ("127.0.0.1", 50000),
+            "server": ("testserver", 80),
+            "http_version": "1.1",
+            "subprotocols": ["v2", "v1"],
+            "header": "t",
+            "draining": False,
+            "closed": None,
+            "is_accepted": False,
+        }
+
+    async def test_a_bare_scope(self) -> None:
+        """What a server left out has a default that says so."""
+        ws = websocket_of()
+
+        assert ("ws", "", "1.1") == (ws.scheme, ws.host, ws.http_version)
+        assert ws.client is None
+        assert ws.server is None
+        assert [] == ws.subprotocols
+        assert {} == ws.cookies
+        assert ws.query_params.anything is None
+        assert "ws:///a%20b" == ws.url
+
+    async def test_the_host_without_its_header(self) -> None:
+        """HTTP/1.0 and some servers have no Host: the server's own address stands in."""
+        assert "127.0.0.1:8000" == websocket_of(server=("127.0.0.1", 8000)).host
+
+    async def test_ids_are_unique(self) -> None:
+        """Every connection has its own name, always the same."""
+        ws = websocket_of()
+
+        assert ws.id == ws.id
+        assert ws.id != websocket_of().id
+
+    async def test_state_is_the_lifespans_and_the_connections_own(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """It starts as a copy of what the lifespan yielded; additions stay in the connection."""
+        seen: list[object] = []
+
+        async def handler() -> None:
+            seen.append((websocket.state.pool, websocket.state.user))
+            websocket.state.user = "joe"
+            await websocket.accept()
+
+        app = serving(handler)
+
+        @app.lifespan
+        async def lifespan():  # type: ignore[no-untyped-def]
+            yield {"pool": "the pool"}
+
+        async with testing.client(app) as client:
+            for _ in range(2):
+                async with client.websocket("/"):
+                    pass
+
+        assert [("the pool", None), ("the pool", None)] == seen
+
+    async def test_repr_says_which_and_how_it_is(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """The repr of a connection has its path, its peer, and its state."""
+        seen: list[str] = []
+
+        async def handler() -> None:
+            seen.append(repr(websocket.unwrap()))
+            await websocket.close(4000, "bye")
+            seen.append(repr(websocket.unwrap()))
+
+        async with testing.client(serving(handler)) as client, client.websocket("/"):
+            pass
+
+        assert [
+            "<WebSocket / ('127.0.0.1', 50000) pending, open>",
+            "<WebSocket / ('127.0.0.1', 50000) accepted, closed 4000 'bye'>",
+        ] == seen
+
+
+class TestAccept:
+    """Answering the handshake."""
+
+    async def test_explicit_accept_chooses_subprotocol_and_headers(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """Both reach the peer; a second call with the same or no arguments does nothing."""
+
+        async def handler() -> None:
+            await websocket.accept("v1", headers={"X-Room": "7"})
+            await websocket.accept()
+            await websocket.accept("v1")
+            await websocket.accept("v1", headers=[("X-Room", "7")])
+            await websocket.send(str(websocket.subprotocol))
+
+        async with (
+            testing.client(serving(handler)) as client,
+            client.websocket("/", subprotocols=["v2", "v1"]) as peer,
+        ):
+            assert "v1" == await peer.receive()
+            assert "v1" == peer.subprotocol
+            assert "7" == peer.headers["x-room"]
+
+    @pytest.mark.parametrize(
+        ("subprotocol", "headers"), [("v2", None), (None, {"X-Room": "8"}), ("v2", {})]
+    )
+    async def test_accept_again_with_other_arguments(
+        self,
+        autojump_clock: trio.testing.MockClock,
+        subprotocol: str | None,
+        headers: dict[str, str] | None,
+    ) -> None:
+        """What was answered cannot be answered differently."""
+
+        async def handler() -> None:
+            await websocket.accept("v1")
+            with pytest.raises(AlreadyAccepted, match="accepted before"):
+                await websocket.accept(subprotocol, headers)
+
+        async with (
+            testing.client(serving(handler)) as client,
+            client.websocket("/", subprotocols=["v2", "v1"]),
+        ):
+            pass
+
+    async def test_two_tasks_accept_at_once(self, autojump_clock: trio.testing.MockClock) -> None:
+        """One answer goes out, and both calls return when it has."""
+        server = BareServer("websocket.connect", seconds=1, answers=True)
+
+        async def handler() -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(websocket.unwrap().accept)
+                nursery.start_soon(websocket.unwrap().send, "first")
+                nursery.start_soon(websocket.unwrap().accept)
+
+        await server.serve(serving(handler))
+
+        assert ["websocket.accept", "websocket.send", "websocket.close"] == server.sent_types
+
+    async def test_a_subprotocol_that_was_not_offered(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """It is the caller's error, raised before anything reaches the wire."""
+
+        async def handler() -> None:
+            with pytest.raises(ValueError, match=r"'v3' was not offered .*\(offered: v1\)"):
+                await websocket.accept("v3")
+            with pytest.raises(ValueError, match="subprotocol is no header"):
+                await websocket.accept(headers={"Sec-WebSocket-Protocol": "v1"})
+            with pytest.raises(ValueError, match="a control character"):
+                await websocket.accept(headers={"X-A": "1\r\nX-B: 2"})
+            await websocket.accept()
+
+        async with (
+            testing.client(serving(handler)) as client,
+            client.websocket("/", subprotocols=["v1"]) as peer,
+        ):
+            assert peer.subprotocol is None
+
+    async def test_accepting_after_a_rejection(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """A rejected handshake has ended the connection."""
+        outcomes: list[CloseInfo] = []
+
+        async def handler() -> None:
+            await websocket.reject(401, "who?")
+            for call in (websocket.accept, websocket.receive, websocket.reject):
+                with pytest.raises(ConnectionClosed) as closing:
+                    await call()
+                outcomes.append(closing.value.info)
+                assert closing.value.websocket is websocket.unwrap()
+
+        async with testing.client(serving(handler)) as client:
+            with pytest.raises(HandshakeRejected) as rejection:
+                async with client.websocket("/"):
+                    pass
+
+        assert 401 == rejection.value.status
+        assert [CloseInfo(1006, "answered with HTTP 401", by_peer=False)] * 3 == outcomes
+
+    async def test_rejecting_after_accept(self, autojump_clock: trio.testing.MockClock) -> None:
+        """It is too late for HTTP, also while another task is accepting."""
+        server = BareServer("websocket.connect", seconds=1, answers=True)
+
+        async def handler() -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(websocket.unwrap().accept)
+                await trio.testing.wait_all_tasks_blocked()
+                with pytest.raises(AlreadyAccepted, match="close with a code instead"):
+                    await websocket.reject(401)
+
+        await server.serve(serving(handler))
+
+        assert ["websocket.accept", "websocket.close"] == server.sent_types
+
+    async def test_accept_while_the_peer_leaves(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """An accept that the server cannot deliver any more raises, and can be tried again."""
+        server = BareServer("websocket.connect", fails={"websocket.accept": BrokenPipeError})
+        outcomes: list[CloseInfo] = []
+
+        async def handler() -> None:
+            for _ in range(2):
+                with pytest.raises(ConnectionClosed) as closing:
+                    await websocket.accept()
+                outcomes.append(closing.value.info)
+
+        await server.serve(serving(handler))
+
+        assert [CloseInfo(1006, "", by_peer=True)] * 2 == outcomes
+
+
+class TestMessages:
+    """Receiving and sending."""
+
+    @pytest.mark.parametrize("message", ["text", b"bytes", "", b"", "é" * 100, b"\xff"])
+    async def test_messages_of_either_kind(
+        self, autojump_clock: trio.testing.MockClock, message: str | bytes
+    ) -> None:
+        """Text is a str, binary is bytes, and an empty message is a message."""
+
+        async def echo() -> None:
+            while True:
+                await websocket.send(await websocket.receive())
+
+        async with testing.client(serving(echo)) as client, client.websocket("/") as peer:
+            await peer.send(message)
+            assert message == await peer.receive()
+
+    @pytest.mark.parametrize(
+        ("message", "sent"),
+        [(bytearray(b"a"), b"a"), (memoryview(b"b"), b"b"), (type("S", (str,), {})("s"), "s")],
+    )
+    async def test_what_else_can_be_sent(
+        self, autojump_clock: trio.testing.MockClock, message: bytearray, sent: str | bytes
+    ) -> None:
+        """Anything like bytes, and a str of any class."""
+
+        async def handler() -> None:
+            await websocket.send(message)
+
+        async with testing.client(serving(handler)) as client, client.websocket("/") as peer:
+            assert sent == await peer.receive()
+
+    async def test_what_cannot_be_sent(self, autojump_clock: trio.testing.MockClock) -> None:
+        """A dict is a TypeError that names the way out, and nothing was accepted for it."""
+
+        async def handler() -> None:
+            with pytest.raises(TypeError, match="cannot send a dict.*send_json"):
+                await websocket.send({})  # type: ignore[arg-type]
+            assert not websocket.is_accepted
+            await websocket.accept()
+
+        async with testing.client(serving(handler)) as client, client.websocket("/"):
+            pass
+
+    async def test_json(self, autojump_clock: trio.testing.MockClock) -> None:
+        """JSON goes out as text, and is read from either kind of message."""
+
+        async def handler() -> None:
+            for _ in range(2):
+                await websocket.send_json([await websocket.receive_json()])
+
+        async with testing.client(serving(handler)) as client, client.websocket("/") as peer:
+            await peer.send_json({"a": 1})
+            assert '[{"a":1}]' == await peer.receive()
+            await peer.send(b'{"a":2}')
+            assert [{"a": 2}] == await peer.receive_json()
+
+    async def test_a_kind_that_was_not_expected(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """`receive_text` and `receive_bytes` take their kind, and hold the other against the peer."""
+        codes: list[int] = []
+
+        async def handler() -> None:
+            assert "text" == await websocket.receive_text()
+            assert b"bytes" == await websocket.receive_bytes()
+            for call in (websocket.receive_text, websocket.receive_bytes):
+                with pytest.raises(InvalidMessage) as fault:
+                    await call()
+                codes.append(fault.value.code)
+
+        async with testing.client(serving(handler)) as client, client.websocket("/") as peer:
+            for message in ("text", b"bytes", b"bytes", "text"):
+                await peer.send(message)
+            await peer.wait_closed()
+
+        assert [1003, 1003] == codes
+
+    async def test_iteration_ends_with_the_connection(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """`async for` goes over the messages and just ends."""
+        received: list[object] = []
+
+        async def handler() -> None:
+            async for message in websocket:
+                received.append(message)
+            received.append(websocket.closed)
+
+        async with testing.client(serving(handler)) as client, client.websocket("/") as peer:
+            await peer.send("one")
+            await peer.send("two")
+            await peer.close(4000, "bye")
+
+        assert ["one", "two", CloseInfo(4000, "bye", by_peer=True)] == received
+
+    async def test_messages_sent_before_leaving_are_delivered(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """A slow handler gets what its peer sent before it left, then the end."""
+        received: list[object] = []
+
+        async def handler() -> None:
+            await websocket.accept()
+            await trio.sleep(1)
+            async for message in websocket.unwrap().unwrap():
+                received.append(message)
+
+        async with testing.client(serving(handler)) as client, client.websocket("/") as peer:
+            for message in ("one", "two"):
+                await peer.send(message)
+            peer.drop()
+
+        assert ["one", "two"] == received
+
+    async def test_two_tasks_receive_at_once(self, autojump_clock: trio.testing.MockClock) -> None:
+        """The second is told so; the slot is held until the first has returned."""
+        received: list[object] = []
+
+        async def first() -> None:
+            received.append(await websocket.receive())
+
+        async def handler() -> None:
+            websocket.nursery.start_soon(first)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(trio.BusyResourceError, match="already receiving"):
+                await websocket.receive()
+            await trio.testing.wait_all_tasks_blocked(0.5)
+            await websocket.send("ready")
+            await trio.sleep(1)
+            received.append(await websocket.receive())
+
+        async with testing.client(serving(handler)) as client, client.websocket("/") as peer:
+            await peer.receive()
+            await peer.send("one")
+            await peer.send("two")
+            await peer.wait_closed()
+
+        assert ["one", "two"] == received
+
+    async def test_receive_cancelled_every_millisecond_loses_nothing(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """Cancelling a receive is safe, however often and whenever it happens."""
+        received: list[object] = []
+
+        async def handler() -> None:
+            while len(received) < 500:
+                with trio.move_on_after(0.001):
+                    received.append(await websocket.receive())
+
+        async with testing.client(serving(handler)) as client, client.websocket("/") as peer:
+            for number in range(500):
+                await peer.send(str(number))
+                if number % 7 == 0:
+                    await trio.sleep(0.0015)
+            await peer.wait_closed()
+
+        assert [str(number) for number in range(500)] == received
+
+    async def test_ten_tasks_send_at_once(self, autojump_clock: trio.testing.MockClock) -> None:
+        """Messages are whole, and in the order of the calls."""
+
+        async def handler() -> None:
+            await websocket.accept()
+            for number in range(10):
+                websocket.nursery.start_soon(websocket.unwrap().send, str(number))
+                await trio.testing.wait_all_tasks_blocked()
+            await trio.sleep(1)
+
+        async with testing.client(serving(handler)) as client, client.websocket("/") as peer:
+            peer.stall()
+            await trio.sleep(0.5)
+            peer.resume()
+            received = [await peer.receive() for _ in range(10)]
+
+        assert [str(number) for number in range(10)] == received
+
+    async def test_discarding_what_comes_in(self, autojump_clock: trio.testing.MockClock) -> None:
+        """With `incoming="discard"` a chatty client fills no inbox, and cannot be received from."""
+        app = App(__name__)
+
+        @app.websocket("/", incoming="discard")
+        async def ticker() -> None:
+            with pytest.raises(StateError, match='incoming="discard"'):
+                await websocket.receive()
+            while True:
+                await websocket.send("tick")
+                await trio.sleep(100)
+
+        async with testing.client(app, timeout=1000) as client, client.websocket("/") as peer:
+            for _ in range(500):
+                await peer.send("heartbeat")
+            for _ in range(5):
+                assert "tick" == await peer.receive()
+
+
+class TestClose:
+    """Ending a connection from this side."""
+
+    async def test_the_first_close_wins(self, autojump_clock: trio.testing.MockClock) -> None:
+        """`close` is idempotent, and after it nothing can be sent or received."""
+        outcomes: list[CloseInfo] = []
+
+        async def handler() -> None:
+            await websocket.close(4001, "first")
+            await websocket.close(4002, "second")
+            for call in (websocket.receive, lambda: websocket.send("x")):
+                with pytest.raises(ConnectionClosed) as closing:
+                    await call()
+                outcomes.append(closing.value.info)
+            outcomes.append(websocket.closed or CloseInfo(0, "", by_peer=False))
+
+        async with testing.client(serving(handler)) as client, client.websocket("/") as peer:
+            info = await peer.wait_closed()
+
+        assert (4001, "first") == (info.code, info.reason)
+        assert [CloseInfo(4001, "first", by_peer=False)] * 3 == outcomes
+
+    @pytest.mark.parametrize("code", [1004, 1005, 1006, 1010, 1015, 999, 2999, 5000, 0])
+    async def test_codes_that_may_not_be_sent(
+        self, autojump_clock: trio.testing.MockClock, code: int
+    ) -> None:
+        """They are the caller's error, and the connection is as before."""
+
+        async def handler() -> None:
+            with pytest.raises(ValueError, match="cannot be sent"):
+                await websocket.close(code)
+            await websocket.send("still open")
+
+        async with testing.client(serving(handler)) as client, client.websocket("/") as peer:
+            assert "still open" == await peer.receive()
+
+    async def test_a_long_reason_is_cut(self, autojump_clock: trio.testing.MockClock) -> None:
+        """A close frame takes 123 bytes of reason, and no half characters."""
+
+        async def handler() -> None:
+            await websocket.close(4000, "é" * 100)
+
+        async with testing.client(serving(handler)) as client, client.websocket("/") as peer:
+            assert "é" * 61 == (await peer.wait_closed()).reason
+
+    async def test_closing_from_another_task_releases_a_receiver(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """A handler that waits in `receive` gets `ConnectionClosed` with this side's code."""
+        outcomes: list[CloseInfo] = []
+
+        async def handler() -> None:
+            websocket.start_soon(websocket.unwrap().close, 4000, "admin")
+            with pytest.raises(ConnectionClosed) as closing:
+                await websocket.receive()
+            outcomes.append(closing.value.info)
+
+        async with testing.client(serving(handler)) as client, client.websocket("/") as peer:
+            assert 4000 == (await peer.wait_closed()).code
+
+        assert [CloseInfo(4000, "admin", by_peer=False)] == outcomes
+
+    async def test_closing_a_connection_that_the_peer_has_left(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """It does nothing, accepted or not."""
+        server = BareServer("websocket.connect", fails={"websocket.accept": BrokenPipeError})
+
+        async def handler() -> None:
+            await websocket.close(4000)
+            await websocket.close(4000)
+            assert websocket.closed == CloseInfo(1006, "", by_peer=True)
+
+        await server.serve(serving(handler))
+
+        assert [] == server.sent_types
+
+    async def test_a_close_that_was_cancelled_is_made_good(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """Cancelled behind a slow send, the close frame goes out when the handler ends."""
+        server = BareServer("websocket.connect", seconds=1, answers=True)
+
+        async def handler() -> None:
+            await websocket.accept()
+            websocket.nursery.start_soon(websocket.unwrap().send, "slow")
+            await trio.testing.wait_all_tasks_blocked()
+            with trio.move_on_after(0.1):
+                await websocket.close(4000)
+
+        await server.serve(serving(handler))
+
+        assert ["websocket.accept", "websocket.send", "websocket.close"] == server.sent_types
+
+
+class TestNursery:
+    """The connection's own tasks."""
+
+    async def test_its_tasks_see_the_connection(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """A task started by a handler has the handler's `websocket`."""
+
+        async def child(text: str) -> None:
+            await websocket.send(text)
+
+        async def handler() -> None:
+            websocket.nursery.start_soon(child, websocket.path_params.get("x", "hello"))
+            await websocket.receive()
+
+        async with testing.client(serving(handler)) as client, client.websocket("/") as peer:
+            assert "hello" == await peer.receive()
+
+    async def test_start_soon_from_elsewhere(self, autojump_clock: trio.testing.MockClock) -> None:
+        """`start_soon` gives the task this connection, whoever calls it."""
+        connections: list[WebSocket] = []
+
+        async def greet(text: str) -> None:
+            await websocket.send(text)
+
+        async def handler() -> None:
+            await websocket.accept()
+            connections.append(websocket.unwrap())
+            await websocket.receive()
+
+        async with testing.client(serving(handler)) as client, client.websocket("/") as peer:
+            await peer.receive_nothing()
+            connections[0].start_soon(greet, "from outside")
+            assert "from outside" == await peer.receive()
+
+    async def test_before_and_after_the_handler(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """There is no nursery yet, or none any more, and each is said."""
+        connections: list[WebSocket] = []
+
+        async def handler() -> None:
+            connections.append(websocket.unwrap())
+            await websocket.accept()
+
+        async with testing.client(serving(handler)) as client, client.websocket("/"):
+            pass
+
+        with pytest.raises(StateError, match="before the handler started"):
+            websocket_of().nursery  # noqa: B018
+        with pytest.raises(ConnectionClosed) as closing:
+            connections[0].start_soon(trio.sleep, 1)
+        assert 1000 == closing.value.info.code
+
+    @pytest.mark.parametrize("seconds", [-1, math.nan])
+    async def test_expire_after_takes_seconds_from_now(self, seconds: float) -> None:
+        """A negative time is the caller's error."""
+        with pytest.raises(ValueError, match="seconds from now"):
+            websocket_of().expire_after(seconds)
+
+    async def test_a_websocket_that_is_not_served(self) -> None:
+        """What needs a running connection says that there is none."""
+        with pytest.raises(StateError, match="no connection that is served"):
+            websocket_of().expire_after(1)
