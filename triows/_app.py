@@ -284,7 +284,7 @@ class App:
         if not route.origins.allows(headers):
             # A warning: the usual cause is a page on another port of the developer's machine.
             why = (
-                f"origin {headers['origin']!r} is not allowed to connect to host "
+                f"origin {headers['origin'][:200]!r} is not allowed to connect to host "
                 f"{headers.get('host')!r} by origins={route.origins.setting!r}"
             )
             log_refusal(scope, 403, why, level=logging.WARNING)

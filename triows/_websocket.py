@@ -3,16 +3,14 @@
 import contextvars
 from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import Enum, auto
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Protocol, TypeVarTuple
-from urllib.parse import quote
-from uuid import uuid4
 
 import trio
 
 from triows._close import NORMAL, UNSUPPORTED_DATA, CloseInfo, check_code, cut_reason
 from triows._codecs import decode_json, encode_json
-from triows._datastructures import Headers, parse_cookies, parse_query, sdict
+from triows._datastructures import sdict
 from triows._draining import Draining
 from triows._errors import (
     AlreadyAccepted,
@@ -22,8 +20,9 @@ from triows._errors import (
     StateError,
 )
 from triows._headers import HeadersInput, RawHeaders, encode_headers
+from triows._request import Request
 from triows._transport import Transport
-from triows._types import Address, Data, Scope
+from triows._types import Data, Scope
 
 Args = TypeVarTuple("Args")
 
@@ -49,7 +48,7 @@ class Life(Protocol):
         """Set or move the expiry."""
 
 
-class WebSocket:
+class WebSocket(Request):
     """One connection, from the handshake to the close.
 
     The first `receive`, `send` or iteration accepts the handshake. After the end
@@ -78,13 +77,13 @@ class WebSocket:
         draining: Draining,
         discard: bool,
     ) -> None:
+        super().__init__(scope)
         self.path_params = path_params
         self.name = name
         self.state = state
         self.draining = draining
         self.subprotocol: str | None = None
         self._handshake = Handshake.PENDING
-        self._scope = scope
         self._transport = transport
         self._discard = discard
         self._life: Life | None = None
@@ -103,75 +102,6 @@ class WebSocket:
     def unwrap(self) -> "WebSocket":
         """Return this object; of the `websocket` proxy, the object behind it."""
         return self
-
-    # The handshake's facts
-
-    @property
-    def scheme(self) -> str:
-        """What the server saw, "ws" or "wss". Behind a proxy that ends TLS it is "ws"."""
-        return "wss" if self._scope.get("scheme") in ("wss", "https") else "ws"
-
-    @property
-    def path(self) -> str:
-        """The full path of the request, percent-decoded, mount prefixes included."""
-        return str(self._scope["path"])
-
-    @cached_property
-    def host(self) -> str:
-        """The Host header: host, and port unless it is the scheme's default."""
-        host = self.headers.get("host")
-        if host is not None:
-            return host
-        return "{}:{}".format(*self.server) if self.server is not None else ""
-
-    @cached_property
-    def headers(self) -> Headers:
-        """The request's headers, case-insensitive."""
-        return Headers(list(self._scope.get("headers", [])))
-
-    @cached_property
-    def cookies(self) -> dict[str, str]:
-        """The request's cookies, name to value."""
-        return parse_cookies(self.headers)
-
-    @cached_property
-    def query_params(self) -> sdict:
-        """The query parameters: a str each, a list where repeated, None where missing."""
-        return parse_query(self._scope.get("query_string", b""))
-
-    @cached_property
-    def url(self) -> str:
-        """The whole URL of the request, percent-encoded."""
-        raw_path: bytes | None = self._scope.get("raw_path")
-        path = quote(self.path) if raw_path is None else raw_path.decode("latin-1")
-        query: bytes = self._scope.get("query_string", b"")
-        tail = "?" + query.decode("latin-1") if query else ""
-        return f"{self.scheme}://{self.host}{path}{tail}"
-
-    @property
-    def client(self) -> Address | None:
-        """The peer's host and port, as the server saw them, or None."""
-        return _address(self._scope.get("client"))
-
-    @property
-    def server(self) -> Address | None:
-        """The server's own host and port, or None."""
-        return _address(self._scope.get("server"))
-
-    @property
-    def http_version(self) -> str:
-        """The version of the handshake: "1.1", or "2" for a WebSocket over HTTP/2 (RFC 8441)."""
-        return str(self._scope.get("http_version", "1.1"))
-
-    @property
-    def subprotocols(self) -> list[str]:
-        """The subprotocols that the peer offered, in its order of preference."""
-        return list(self._scope.get("subprotocols", []))
-
-    @cached_property
-    def id(self) -> str:
-        """A name for this connection that no other has, in any process."""
-        return uuid4().hex
 
     # The life
 
@@ -453,10 +383,6 @@ class WebSocket:
         if self.closed is None:
             self._lifeline().closing(str(CloseInfo(code, reason, by_peer=False)))
         await self._transport.close(code, reason)
-
-
-def _address(value: Any) -> Address | None:
-    return None if value is None else (value[0], value[1])
 
 
 def _plain(message: object) -> Data:
