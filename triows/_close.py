@@ -60,7 +60,7 @@ def check_code(code: int) -> int:
 
 def cut_reason(reason: str) -> str:
     """Return the reason, cut on a character to what a close frame can carry."""
-    encoded = reason.encode()
-    if len(encoded) <= MAX_REASON:
-        return reason
+    # A reason may be the text of an error about the peer's message: a lone surrogate in it
+    # becomes "?", because a close that raises would be the worse answer.
+    encoded = reason.encode(errors="replace")
     return encoded[:MAX_REASON].decode(errors="ignore")

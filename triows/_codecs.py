@@ -17,7 +17,12 @@ def encode_json(value: Any) -> str:
     Raises:
         TypeError: The value has no JSON form.
     """
-    return _encoder.encode(value).decode()
+    try:
+        return _encoder.encode(value).decode()
+    except (ValueError, OverflowError, RecursionError) as exc:
+        # A lone surrogate, a list that contains itself; in older msgspec, an integer
+        # beyond 64 bits.
+        raise TypeError(f"the value has no JSON form: {exc}") from exc
 
 
 def decode_json(message: Data) -> Any:

@@ -9,6 +9,8 @@ from urllib.parse import parse_qsl
 
 from triows._headers import RawHeaders
 
+_SPACE = " \t"
+
 
 # The name is Emmett's, and lower-case for the same reason as `dict`.
 class sdict(dict[str, Any]):  # noqa: N801
@@ -47,28 +49,29 @@ class Headers(Mapping[str, str]):
 
     def __init__(self, raw: RawHeaders) -> None:
         self.raw = raw
+        # Not looked up in `raw`: thousands of tiny headers would make `dict(headers)` slow.
+        self._values: dict[str, list[str]] = {}
+        for name, value in raw:
+            key = name.decode("latin-1").lower()
+            self._values.setdefault(key, []).append(value.decode("latin-1"))
 
     def __getitem__(self, name: str) -> str:
-        for value in self._values(name):
-            return value
+        if (values := self._values.get(name.lower())) is not None:
+            return values[0]
         raise KeyError(name)
 
     def get_all(self, name: str) -> list[str]:
         """Return every value of that name, in the order they came; [] if there is none."""
-        return list(self._values(name))
+        return list(self._values.get(name.lower(), ()))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name.decode("latin-1").lower() for name, _ in self.raw))
+        return iter(self._values)
 
     def __len__(self) -> int:
-        return len({name.lower() for name, _ in self.raw})
+        return len(self._values)
 
     def __repr__(self) -> str:
         return f"Headers({[(n.decode('latin-1'), v.decode('latin-1')) for n, v in self.raw]!r})"
-
-    def _values(self, name: str) -> Iterator[str]:
-        wanted = name.lower().encode("latin-1", "replace")
-        return (value.decode("latin-1") for key, value in self.raw if key.lower() == wanted)
 
 
 def parse_cookies(headers: Headers) -> dict[str, str]:
@@ -81,8 +84,11 @@ def parse_cookies(headers: Headers) -> dict[str, str]:
     for field in headers.get_all("cookie"):
         for pair in field.split(";"):
             name, equals, value = pair.partition("=")
-            if equals and name.strip():
-                cookies.setdefault(name.strip(), _unquote(value.strip()))
+            # Python's other spaces are part of a name: else what a browser let a subdomain
+            # set, because it is not `__Host-`, would be read as if it were.
+            name = name.strip(_SPACE)
+            if equals and name:
+                cookies.setdefault(name, _unquote(value.strip(_SPACE)))
     return cookies
 
 

@@ -83,7 +83,7 @@ class Reject(TriowsError):
         self.headers: RawHeaders = encode_headers(headers)
         if isinstance(body, str) and not any(name == b"content-type" for name, _ in self.headers):
             self.headers.append((b"content-type", b"text/plain; charset=utf-8"))
-        self.body = body.encode() if isinstance(body, str) else bytes(body)
+        self.body = body.encode(errors="replace") if isinstance(body, str) else bytes(body)
 
     def __str__(self) -> str:
         return f"reject with HTTP {self.status}"
@@ -96,7 +96,7 @@ class PeerError(TriowsError):
 
     def __init__(self, message: str, code: int | None = None) -> None:
         super().__init__(message)
-        self.code = self.default_code if code is None else check_code(code)
+        self.code = check_code(self.default_code if code is None else code)
 
 
 class ProtocolViolation(PeerError):

@@ -11,15 +11,17 @@ HeadersInput: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 """What callers may give as headers: a mapping, or pairs where a name repeats."""
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_FORBIDDEN_IN_VALUE = re.compile(r"[\r\n\0]")
+# All but tab. CR, LF and NUL would split the response; h11, which writes it for hypercorn,
+# refuses VT and FF too, in the middle of the server (RFC 9110 §5.5).
+_FORBIDDEN_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def encode_headers(headers: HeadersInput | None) -> RawHeaders:
     """Return the headers as ASGI wants them: lower-case names, Latin-1 bytes.
 
     Raises:
-        ValueError: A name is not a token, or a value has CR, LF, NUL or a
-            character outside Latin-1. Servers would split the response there.
+        ValueError: A name is not a token, or a value has a control character (CR, LF
+            and NUL among them) or a character outside Latin-1.
     """
     if headers is None:
         return []
@@ -31,7 +33,7 @@ def _encode(name: str, value: str) -> tuple[bytes, bytes]:
     if not _NAME.fullmatch(name):
         raise ValueError(f"header name {name!r} is not a token (RFC 9110 §5.6.2)")
     if _FORBIDDEN_IN_VALUE.search(value):
-        raise ValueError(f"the value of header {name!r} has CR, LF or NUL in it: {value!r}")
+        raise ValueError(f"the value of header {name!r} has a control character: {value!r}")
     try:
         return name.lower().encode(), value.strip().encode("latin-1")
     except UnicodeEncodeError as exc:

@@ -1,8 +1,10 @@
 """The HTTP side of an app: what is mounted below it, and answers to everything else."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from triows._asgi import denial
+from triows._asgi._link import PEER_IS_GONE
 from triows._errors import Reject, RouteError
 from triows._headers import RawHeaders
 from triows._types import ASGIApp, Event, Receive, Scope, Send
@@ -20,9 +22,11 @@ class Mount:
         return path == self.prefix or path.startswith(f"{self.prefix}/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand a request on: `path` stays whole, `root_path` grows (ASGI, HTTP scope)."""
-        root_path = scope.get("root_path", "") + self.prefix
-        await self.app({**scope, "root_path": root_path}, receive, send)
+        """Hand a request on: `root_path` grows, and `path` begins with it (ASGI, HTTP scope)."""
+        root_path = scope.get("root_path", "").rstrip("/")
+        # Where a proxy has cut it off, what is mounted would not find its own prefix.
+        path = root_path + route_path(scope)
+        await self.app({**scope, "path": path, "root_path": root_path + self.prefix}, receive, send)
 
 
 class Mounts:
@@ -66,8 +70,9 @@ async def refuse_handshake(scope: Scope, receive: Receive, send: Send, answer: R
     """Refuse a handshake that no handler will see, unless the peer has left already."""
     if (await receive())["type"] == "websocket.disconnect":
         return
-    for event in denial(scope, answer.status, answer.headers, answer.body):
-        await send(event)
+    with suppress(*PEER_IS_GONE):
+        for event in denial(scope, answer.status, answer.headers, answer.body):
+            await send(event)
 
 
 async def answer_upgrade_required(scope: Scope, send: Send) -> None:

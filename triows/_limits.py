@@ -78,9 +78,11 @@ class Limits:
 
     def over(self, base: "Limits") -> "Limits":
         """Return these limits, with those that were not named taken from `base`."""
-        return replace(
-            base, **{name: value for name, value in self._items() if name in self._named}
-        )
+        named = {name: value for name, value in self._items() if name in self._named}
+        limits = replace(base, **named)
+        # `replace` names everything; these may be put over others in turn.
+        object.__setattr__(limits, "_named", self._named | base._named)
+        return limits
 
     def _items(self) -> Iterator[tuple[str, Any]]:
         for bound in fields(self):

@@ -31,7 +31,7 @@ def log_access(
     access_log.info(
         '%s "WS %s" %d %s %.3f s, %d in, %d out',
         client_of(scope),
-        quote(scope["path"]),
+        _path_of(scope),
         status,
         "-" if code is None else code,
         seconds,
@@ -44,13 +44,18 @@ def log_refusal(
     scope: Mapping[str, Any], status: int, why: str, *, level: int = logging.INFO
 ) -> None:
     """Log the line of a handshake that reached no handler."""
-    access_log.log(level, '%s "WS %s" %d - %s', client_of(scope), quote(scope["path"]), status, why)
+    access_log.log(level, '%s "WS %s" %d - %s', client_of(scope), _path_of(scope), status, why)
 
 
 def client_of(scope: Mapping[str, Any]) -> str:
     """Return the peer as `host:port`, or "-"."""
     client = scope.get("client")
     return "-" if client is None else f"{client[0]}:{client[1]}"
+
+
+def _path_of(scope: Mapping[str, Any]) -> str:
+    # Quoted, so that no path can forge a line; and some servers decode with surrogates.
+    return quote(scope["path"], errors="surrogatepass")
 
 
 def reporter_of(scope: Mapping[str, Any]) -> Callable[[Exception], None]:

@@ -4,13 +4,17 @@ A template is cut at its slashes. A segment without parameters is compared as it
 one with parameters is a regular expression in which everything outside of `<...>` is
 literal. `<any:name>` may hold slashes, so from its segment on the rest of the path is one
 expression.
+
+An expression with several parameters can split a text in many ways, and `re` tries them all
+before it gives up: 16 KiB of hyphens keep `<str:a>-<str:b>.json` busy for half a second, and
+one with three parameters for minutes. So the length of what they share is bounded.
 """
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from math import isfinite
+from math import factorial, isfinite
 from typing import Any
 from uuid import UUID
 
@@ -48,6 +52,9 @@ CONVERTERS = {
     "uuid": Converter("-".join(f"[0-9a-fA-F]{{{n}}}" for n in (8, 4, 4, 4, 12)), UUID),
 }
 """The types of path parameters, by the name they have in a template."""
+
+MAX_SPLITS = 1_000_000
+"""Ways to split a text among parameters that a look-up may try: a few milliseconds."""
 
 _PARAMETER = re.compile(r"<(?:(\w+):)?(\w*)>")
 
@@ -107,7 +114,7 @@ def split_path(path: str) -> list[str]:
 
 
 def _compile(part: str, template: str, parameters: list[tuple[str, Converter]]) -> re.Pattern[str]:
-    regex, end = "", 0
+    regex, end = _bound(len(_PARAMETER.findall(part))), 0
     for match in _PARAMETER.finditer(part):
         kind, name = match.groups()
         _check_parameter(kind, name, template, parameters)
@@ -116,6 +123,18 @@ def _compile(part: str, template: str, parameters: list[tuple[str, Converter]]) 
         parameters.append((name, converter))
         end = match.end()
     return re.compile(regex + re.escape(part[end:]), re.DOTALL)
+
+
+def _bound(count: int) -> str:
+    """Return the beginning of an expression with so many parameters: how long the text may be.
+
+    With two, 1414 characters; with three, 181; with four, 69.
+    """
+    if count < 2:
+        return ""
+    # n characters can be split among k parameters in about n**k / k! ways.
+    longest = int((MAX_SPLITS * factorial(count)) ** (1 / count))
+    return f"(?=.{{0,{longest}}}\\Z)"
 
 
 def _check_parameter(

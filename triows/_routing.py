@@ -59,6 +59,9 @@ class Router(Generic[R]):
 
     def match(self, path: str) -> tuple[R, dict[str, Any]] | None:
         """Return the route for a decoded path, with its path parameters; None if there is none."""
+        # `GET x/admin` is no path; taken for one it would get past a proxy's rules for /admin.
+        if path and not path.startswith("/"):
+            return None
         found = self._gather(split_path(path))
         if len(found) > 1:
             found.sort(key=lambda hit: hit[0].order)
