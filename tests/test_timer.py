@@ -8,7 +8,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from triows._timer import open_timer
+from triows._timer import Timer, Watchdog, open_timer
 
 
 class Calls:
@@ -166,3 +166,73 @@ async def test_failure_of_the_block(autojump_clock: MockClock, called: Calls) ->
 
     await trio.sleep(1000)
     assert [] == called.calls
+
+
+class Work:
+    """Something that is done in steps, under the eye of a watchdog."""
+
+    def __init__(self, timer: Timer, seconds: float) -> None:
+        self.is_busy = False
+        self.barks: list[float] = []
+        self.watchdog = Watchdog(timer, "work", seconds, lambda: self.is_busy, self._bark)
+
+    def step(self) -> None:
+        """Begin a step, as the users of a watchdog do."""
+        self.is_busy = True
+        self.watchdog.progress += 1
+        if not self.watchdog.is_awake:
+            self.watchdog.wake()
+
+    def _bark(self) -> None:
+        self.barks.append(trio.current_time())
+
+
+async def test_watchdog_barks_once_at_what_is_stuck(autojump_clock: MockClock) -> None:
+    """Work without progress is noticed after the time, once; new progress starts it afresh."""
+    async with open_timer() as timer:
+        work = Work(timer, 20)
+        work.step()
+        await trio.sleep(100)
+        assert [20.0] == work.barks
+        work.step()
+        await trio.sleep(100)
+
+    assert [20.0, 120.0] == work.barks
+
+
+async def test_watchdog_is_not_late(autojump_clock: MockClock) -> None:
+    """A step that begins between two looks is given a quarter of the time more at most."""
+    async with open_timer() as timer:
+        work = Work(timer, 20)
+        work.step()
+        await trio.sleep(1)
+        work.step()
+        await trio.sleep(100)
+
+    assert [25.0] == work.barks
+
+
+async def test_watchdog_leaves_progress_alone(autojump_clock: MockClock) -> None:
+    """However long the work takes, steps keep the watchdog quiet."""
+    async with open_timer() as timer:
+        work = Work(timer, 20)
+        for _ in range(50):
+            work.step()
+            await trio.sleep(15)
+
+    assert [] == work.barks
+
+
+async def test_watchdog_sleeps_without_work(autojump_clock: MockClock) -> None:
+    """Once the work is done, nothing looks after it until there is some again."""
+    async with open_timer() as timer:
+        work = Work(timer, 20)
+        work.step()
+        work.is_busy = False
+        await trio.sleep(100)
+        assert not work.watchdog.is_awake
+        assert "work" not in timer
+        work.step()
+        await trio.sleep(100)
+
+    assert [120.0] == work.barks

@@ -15,17 +15,18 @@ has started: that is what makes this possible. Nothing here imports hypercorn.
 """
 
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, TypeAlias
 
 import trio
 
 from triows._groups import leaves_of
 from triows._logs import error_log
-from triows._timer import Timer, open_timer
+from triows._timer import Timer, Watchdog, open_timer
+from triows._turnstile import Turnstile
 
 WORKER = "hypercorn.trio.run"
 FAULTY = "0.18."
@@ -33,7 +34,7 @@ FAULTY = "0.18."
 CHUNK = 64 * 1024
 """Bytes written at a time, so that a large write shows its progress."""
 
-_WRITE = "send_timeout"
+SendAll: TypeAlias = Callable[[bytes | bytearray | memoryview], Coroutine[Any, Any, None]]
 
 
 @contextmanager
@@ -71,7 +72,6 @@ class GuardedServer:
 
     def __init__(self, server_class: Any, send_timeout: float, *args: Any) -> None:
         self._server = server_class(*args)
-        self._server.send_lock = PatientLock()
         self._stream = args[-1]
         self._send_timeout = send_timeout
 
@@ -81,7 +81,7 @@ class GuardedServer:
     async def _run(self) -> None:
         try:
             async with open_timer() as timer:
-                guard_writes(self._stream, timer, self._send_timeout)
+                guard_writes(self._server, self._stream, timer, self._send_timeout)
                 await self._server.run()
         except* Exception as group:
             for failure in leaves_of(group):
@@ -96,72 +96,63 @@ def _log(failure: Exception) -> None:
 
 
 class PatientLock:
-    """A lock that is not given up by cancellation once there is a queue for it."""
+    """A lock that cancellation does not reach: who waits for it has encoded a frame.
+
+    Free, it is no checkpoint, as hypercorn's is: the write that follows makes one.
+    """
 
     def __init__(self) -> None:
-        self._lock = trio.Lock()
+        self._turnstile = Turnstile()
+
+    def locked(self) -> bool:
+        """Return whether a write is being made."""
+        return self._turnstile.is_taken
 
     async def __aenter__(self) -> None:
-        if self._lock.locked():
+        if self._turnstile.is_taken:
             # Bounded: whoever writes makes progress, or is cut off.
             with trio.CancelScope(shield=True):
-                await self._lock.acquire()
-        else:
-            await self._lock.acquire()
+                await self._turnstile.enter()
+        self._turnstile.is_taken = True
 
     async def __aexit__(self, *_: object) -> None:
-        self._lock.release()
+        self._turnstile.leave()
 
 
-def guard_writes(stream: Any, timer: Timer, send_timeout: float) -> None:
-    """Close the socket under a write of this stream that makes no progress for `send_timeout`.
+def guard_writes(server: Any, stream: Any, timer: Timer, send_timeout: float) -> None:
+    """Close the socket under a write of the server that makes no progress for `send_timeout`.
 
     The stream keeps its type and its other methods: hypercorn takes an AttributeError
     for "not TLS".
     """
+    lock = PatientLock()
+    server.send_lock = lock
     plain = getattr(stream, "transport_stream", stream)
-    plain.send_all = WriteWatch(plain, timer, send_timeout).send_all
+    watchdog = Watchdog(timer, "send_timeout", send_timeout, lock.locked, plain.socket.close)
+    plain.send_all = WatchedWrites(plain.send_all, watchdog).send_all
 
 
-class WriteWatch:
-    """Knows since when a write has made no progress."""
+class WatchedWrites:
+    """The writes of a stream, under the eye of a watchdog."""
 
-    def __init__(self, stream: trio.SocketStream, timer: Timer, send_timeout: float) -> None:
-        self._socket = stream.socket
-        self._send_all = stream.send_all
-        self._timer = timer
-        self._send_timeout = send_timeout
-        self._since: float | None = None
-        self._is_timed = False
+    def __init__(self, send_all: SendAll, watchdog: Watchdog) -> None:
+        self._send_all = send_all
+        self._watchdog = watchdog
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+    def send_all(self, data: bytes | bytearray | memoryview) -> Coroutine[Any, Any, None]:
         """Like the stream's own; a write that was given up raises `trio.ClosedResourceError`."""
-        try:
-            if len(data) <= CHUNK:
-                self._mark()
-                await self._send_all(data)
-                return
-            with memoryview(data) as view:
-                for start in range(0, len(view), CHUNK):
-                    self._mark()
-                    await self._send_all(view[start : start + CHUNK])
-        finally:
-            self._since = None
+        self._step()
+        if len(data) <= CHUNK:
+            return self._send_all(data)
+        return self._send_in_chunks(data)
 
-    def _mark(self) -> None:
-        self._since = trio.current_time()
-        if not self._is_timed:
-            self._time(self._since)
+    async def _send_in_chunks(self, data: bytes | bytearray | memoryview) -> None:
+        with memoryview(data) as view:
+            for start in range(0, len(view), CHUNK):
+                self._step()
+                await self._send_all(view[start : start + CHUNK])
 
-    def _time(self, since: float) -> None:
-        self._is_timed = True
-        self._timer.set(_WRITE, since + self._send_timeout, self._check)
-
-    def _check(self) -> None:
-        self._is_timed = False
-        if self._since is None:
-            return
-        if trio.current_time() < self._since + self._send_timeout:
-            self._time(self._since)
-        else:
-            self._socket.close()
+    def _step(self) -> None:
+        self._watchdog.progress += 1
+        if not self._watchdog.is_awake:
+            self._watchdog.wake()

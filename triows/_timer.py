@@ -61,6 +61,67 @@ def _nothing() -> None:
     """Stand in for a deadline that was cleared while others fired."""
 
 
+class Watchdog:
+    """Notices that some work makes no progress, at the price of one addition a step.
+
+    It looks `LOOKS` times in the given time while there is work, and not at all without:
+    so what is stuck is noticed after the time, or a quarter of it later.
+
+    Args:
+        timer: Looks at the work.
+        name: Of its deadline in the timer.
+        seconds: How long there may be no progress.
+        is_busy: Tells whether there is work at the moment.
+        bark: Called once when the work is stuck; then it sleeps.
+
+    Attributes:
+        progress: To be increased with each step of the work.
+        is_awake: It is looking. If not, whoever begins a step calls `wake`.
+    """
+
+    LOOKS = 4
+
+    def __init__(
+        self,
+        timer: Timer,
+        name: str,
+        seconds: float,
+        is_busy: Callable[[], bool],
+        bark: Callable[[], None],
+    ) -> None:
+        self.progress = 0
+        self.is_awake = False
+        self._timer = timer
+        self._name = name
+        self._seconds = seconds
+        self._is_busy = is_busy
+        self._bark = bark
+        self._seen = 0
+        self._looks = 0
+
+    def wake(self) -> None:
+        """Look after the work from now on; to be called after `progress` was increased."""
+        self.is_awake = True
+        self._seen = self.progress
+        self._looks = 0
+        self._look_again()
+
+    def _look_again(self) -> None:
+        self._timer.set(self._name, trio.current_time() + self._seconds / self.LOOKS, self._look)
+
+    def _look(self) -> None:
+        if not self._is_busy():
+            self.is_awake = False
+            return
+        self._looks = self._looks + 1 if self._seen == self.progress else 0
+        self._seen = self.progress
+        if self._looks < self.LOOKS:
+            self._look_again()
+        else:
+            self.is_awake = False
+            self._bark()
+
+
 @asynccontextmanager
 async def open_timer() -> AsyncGenerator[Timer]:
     """Keep a timer around a block, also while the block is being cancelled.
