@@ -287,3 +287,41 @@ async def test_not_found() -> None:
     assert ("http.response.start", 404) == (start["type"], start["status"])
     assert (b"content-length", b"10") in start["headers"]
     assert ("http.response.body", b"Not Found\n") == (body["type"], body["body"])
+
+
+class StatusError(Exception):
+    """What Starlette's parts raise instead of an answer, as `starlette.exceptions` has it."""
+
+    status_code = 404
+    detail = "no such file"
+
+
+def failing(error: Exception) -> Mount:
+    """Return a mounted app that fails."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise error
+
+    return Mount("/static", app)
+
+
+async def test_mounted_part_of_starlette() -> None:
+    """An exception that stands for an answer is answered, as a Starlette around it would."""
+    server = Server()
+
+    await failing(StatusError())({"type": "http", "path": "/static/x"}, server.receive, server.send)
+
+    start, body = server.sent
+    assert 404 == start["status"]
+    assert b"no such file\n" == body["body"]
+
+
+@pytest.mark.parametrize(("kind", "error"), [("http", ValueError()), ("websocket", StatusError())])
+async def test_mounted_app_that_fails(kind: str, error: Exception) -> None:
+    """Any other failure is the server's to see."""
+    server = Server()
+
+    with pytest.raises(type(error)):
+        await failing(error)({"type": kind, "path": "/static/x"}, server.receive, server.send)
+
+    assert [] == server.sent

@@ -26,7 +26,15 @@ class Mount:
         root_path = scope.get("root_path", "").rstrip("/")
         # Where a proxy has cut it off, what is mounted would not find its own prefix.
         path = root_path + route_path(scope)
-        await self.app({**scope, "path": path, "root_path": root_path + self.prefix}, receive, send)
+        child = {**scope, "path": path, "root_path": root_path + self.prefix}
+        try:
+            await self.app(child, receive, send)
+        except Exception as exc:
+            # Starlette's parts say "404" so, and expect a Starlette around them to answer.
+            status = getattr(exc, "status_code", None)
+            if scope["type"] != "http" or not isinstance(status, int):
+                raise
+            await _answer(send, status, f"{getattr(exc, 'detail', '')}\n", [])
 
 
 class Mounts:
