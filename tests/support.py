@@ -1,6 +1,6 @@
 """What several test modules need: a look into the log, and a server that does little."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 import trio
@@ -40,7 +40,7 @@ class BareServer:
         self,
         *events: str,
         seconds: float = 0,
-        fails: Mapping[str, type[Exception]] | None = None,
+        fails: Mapping[str, Callable[[], Exception]] | None = None,
         answers: bool = False,
     ) -> None:
         self.sent: list[Event] = []
@@ -70,7 +70,7 @@ class BareServer:
     async def _send(self, event: Event) -> None:
         await trio.sleep(self._seconds)
         if event["type"] in self._fails:
-            raise self._fails[event["type"]]
+            raise self._fails[event["type"]]()
         self.sent.append(event)
         if self._answers and event["type"] == "websocket.close":
             self._events.append("websocket.disconnect")

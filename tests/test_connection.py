@@ -512,7 +512,7 @@ class TestDisconnect:
             await peer.close()
             left_at = trio.current_time()
 
-        assert 10 == pytest.approx(trio.current_time() - left_at, abs=0.5)
+        assert 10 == pytest.approx(trio.current_time() - left_at, abs=1.1)
         assert len(received) < 8
 
     async def test_cancel_cancels_at_once(self, autojump_clock: trio.testing.MockClock) -> None:
@@ -747,7 +747,7 @@ class TestLimits:
             started = trio.current_time()
             await trio.sleep(50)
 
-        assert 20 == pytest.approx(ended[0] - started, abs=0.1)
+        assert 20 <= ended[0] - started <= 25
         assert ["handler handler is ended: peer has not read for 20 s"] == [
             line.partition(" (")[0] for line in lines(caplog, logging.WARNING)
         ]
@@ -911,21 +911,20 @@ class TestServerGoes:
     async def test_a_write_in_progress_does_not_hold_the_server_up(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
-        """A send that the peer does not take is bounded by `send_timeout`, cancelled or not."""
+        """A send that the peer does not take is cut short, where the server lets it be."""
 
         async def handler() -> None:
             await websocket.receive()
             await websocket.send("hello?")
 
-        app = serving(handler, Limits(send_timeout=3))
-        async with testing.client(app) as client, client.websocket("/") as peer:
+        async with testing.client(serving(handler)) as client, client.websocket("/") as peer:
             peer.stall()
             await peer.send("go")
             await trio.testing.wait_all_tasks_blocked()
             started = trio.current_time()
             await client.drain()
 
-        assert 3 == pytest.approx(trio.current_time() - started, abs=0.1)
+        assert 0 == pytest.approx(trio.current_time() - started, abs=0.1)
 
 
 async def drain_when_blocked(client: testing.Client) -> None:
@@ -1086,16 +1085,39 @@ class TestErrorHooks:
 class TestBrokenServers:
     """A server that does what no server should."""
 
-    async def test_a_close_that_the_server_refuses(
-        self, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+    @pytest.mark.parametrize("event", ["accept", "send", "close"])
+    async def test_an_event_that_the_server_fails_at(
+        self, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, event: str
     ) -> None:
-        """Its exception is logged, and does not reach the server again."""
+        """Its exception is one warning, and the connection is lost: no fault of the handler."""
 
         async def handler() -> None:
             await websocket.accept()
+            await websocket.send("hello")
 
-        fails = {"websocket.close": ZeroDivisionError}
+        fails = {f"websocket.{event}": ZeroDivisionError}
         await BareServer("websocket.connect", fails=fails).serve(serving(handler))
 
-        assert ["ZeroDivisionError"] == tracebacks(caplog)
-        assert "could not be ended" in caplog.text
+        assert [] == tracebacks(caplog)
+        assert ["the server failed, and its connection is lost: ZeroDivisionError()"] == lines(
+            caplog, logging.WARNING
+        )
+
+    async def test_a_text_that_has_no_bytes(
+        self, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A lone surrogate is the handler's fault, whoever finds it."""
+
+        async def handler() -> None:
+            await websocket.accept()
+            await websocket.send("\ud800")
+
+        def encode() -> Exception:
+            return UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+
+        fails = {"websocket.send": encode}
+        server = BareServer("websocket.connect", fails=fails)
+        await server.serve(serving(handler))
+
+        assert ["UnicodeEncodeError"] == tracebacks(caplog)
+        assert 1011 == server.sent[-1]["code"]

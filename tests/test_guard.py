@@ -5,10 +5,10 @@ Here the connections are small fakes; tests/e2e shows the same on a real hyperco
 
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from importlib.metadata import PackageNotFoundError
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 import trio
@@ -18,32 +18,36 @@ from triows import _guard
 from triows._guard import CHUNK, WORKER, GuardedServer, PatientLock, guard_hypercorn
 
 
+Act: TypeAlias = Callable[[Any], Awaitable[None]]
+
+
 class Connection:
     """What hypercorn builds for each connection: made of five things, and awaited."""
 
-    def __init__(self, app: Any, config: Any, context: Any, state: Any, stream: Any) -> None:
-        self._act: Callable[[Any], Awaitable[None]] = app
-        self._stream = Writing(self, stream)
+    def __init__(self, app: Any, act: Any, context: Any, state: Any, stream: Any) -> None:
+        self.app = app
         self.send_lock: Any = trio.Lock()
-
-    def __await__(self) -> Generator[Any, None, None]:
-        return self.run().__await__()
+        self._act: Act = act
+        self._stream = Writing(self, stream)
 
     async def run(self) -> None:
-        """Do what the test gave as the app."""
+        """Do what the test wants done."""
         await self._act(self._stream)
+
+    async def _read_data(self) -> None:
+        """Read until the peer has gone."""
 
 
 class Writing:
     """A stream as hypercorn writes to it: inside its lock, and shielded."""
 
     def __init__(self, connection: Connection, stream: Any) -> None:
-        self._connection = connection
+        self.connection = connection
         self._stream = stream
 
     async def write(self, data: bytes) -> None:
         """Write, as hypercorn's `protocol_send` does."""
-        async with self._connection.send_lock:
+        async with self.connection.send_lock:
             with trio.CancelScope(shield=True):
                 await getattr(self._stream, "transport_stream", self._stream).send_all(data)
 
@@ -57,10 +61,10 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-async def serve(act: Callable[[Any], Awaitable[None]], stream: object = None) -> None:
+async def serve(act: Act, stream: object = None, app: object = None) -> None:
     """Serve one guarded connection that does `act`."""
     stream = SlowStream() if stream is None else stream
-    await GuardedServer(Connection, 20, act, None, None, None, stream)
+    await GuardedServer(Connection, 20, app, act, None, None, stream)
 
 
 class TestInstallation:
@@ -69,7 +73,7 @@ class TestInstallation:
     def test_a_worker_that_starts_inside_the_block_is_guarded(self, worker: ModuleType) -> None:
         """What it looks up as `TCPServer` makes guarded connections; afterwards all is as before."""
         with guard_hypercorn(20):
-            assert isinstance(worker.TCPServer(None, None, None, None, None), GuardedServer)
+            assert isinstance(worker.TCPServer(*[None] * 5), GuardedServer)
 
         assert worker.TCPServer is Connection
 
@@ -167,6 +171,80 @@ class TestIsolation:
         assert "untidy" in caplog.text
 
 
+class Stream:
+    """A WebSocket of hypercorn: it puts events into a queue for the app, and waits if that is full."""
+
+    def __init__(self) -> None:
+        self._channel, self.receive = trio.open_memory_channel[Any](1)
+        self.app_put = self._channel.send
+
+    async def app_send(self, event: object) -> None:
+        """Be the app's `send`."""
+
+
+class TestLeftovers:
+    """What hypercorn forgets when a connection ends."""
+
+    async def test_every_app_is_told(self, autojump_clock: trio.testing.MockClock) -> None:
+        """An app that waits for the next message hears that there will be none."""
+        stream = Stream()
+        received: list[object] = []
+
+        async def app(scope: object, receive: Any, send: object) -> None:
+            received.append(await receive())
+
+        async def act(writing: Writing) -> None:
+            async with trio.open_nursery() as nursery:
+                scope = {"type": "websocket"}
+                nursery.start_soon(
+                    writing.connection.app, scope, stream.receive.receive, stream.app_send
+                )
+                await trio.testing.wait_all_tasks_blocked()
+                await writing.connection._read_data()
+
+        await serve(act, app=app)
+
+        assert [{"type": "websocket.disconnect", "code": 1006}] == received
+
+    async def test_an_app_that_has_ended_is_not_waited_for(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """What still comes for it is thrown away, until the connection ends."""
+        stream = Stream()
+
+        async def app(scope: object, receive: Any, send: object) -> None:
+            pass
+
+        async def act(writing: Writing) -> None:
+            scope = {"type": "websocket"}
+            await writing.connection.app(scope, stream.receive.receive, stream.app_send)
+            await writing.connection._read_data()
+            for _ in range(10):
+                await stream.app_put({"type": "websocket.receive", "text": "too late"})
+
+        await serve(act, app=app)
+
+        assert stream.receive.statistics().current_buffer_used <= 1
+
+    async def test_plain_requests(self, autojump_clock: trio.testing.MockClock) -> None:
+        """Their events are thrown away up to the one that ends them."""
+        stream = Stream()
+
+        async def app(scope: object, receive: Any, send: object) -> None:
+            pass
+
+        async def act(writing: Writing) -> None:
+            scope = {"type": "http"}
+            await writing.connection.app(scope, stream.receive.receive, stream.app_send)
+            for kind in ("http.request", "http.request", "http.disconnect", "for the next"):
+                await stream.app_put({"type": kind})
+            await trio.testing.wait_all_tasks_blocked()
+
+        await serve(act, app=app)
+
+        assert {"type": "for the next"} == stream.receive.receive_nowait()
+
+
 class TestPatientLock:
     """What hypercorn's writers queue for."""
 
@@ -198,9 +276,9 @@ class TestPatientLock:
         with trio.CancelScope() as scope, trio.testing.assert_no_checkpoints():
             scope.cancel()
             async with lock:
-                assert lock.locked()
+                assert lock.is_taken
 
-        assert not lock.locked()
+        assert not lock.is_taken
 
 
 class TestWrites:

@@ -513,10 +513,12 @@ class TestClose:
             await trio.testing.wait_all_tasks_blocked()
             with trio.move_on_after(0.1):
                 await websocket.close(4000)
+            await trio.sleep(1)
 
         await server.serve(serving(handler))
 
         assert ["websocket.accept", "websocket.send", "websocket.close"] == server.sent_types
+        assert 4000 == server.sent[-1]["code"]
 
 
 class TestNursery:

@@ -11,6 +11,7 @@ never handed to the server, which would log it again or die of it. Cancellation 
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -65,7 +66,8 @@ class Connection:
         self._scope = trio.CancelScope()
         self._is_over = False  # the handler has ended
         self._stop: Stop | None = None
-        self._is_in_grace = False
+        self._grace_reason = ""
+        self._grace_ends = 0.0
         self._failures: list[Exception] = []
         self._verdicts: list[Verdict] = []  # one a failure, in the same order
 
@@ -76,7 +78,7 @@ class Connection:
         """
         started_at = trio.current_time()
         self._websocket._begin(self)
-        self._transport.observe(self._peer_gone, self._overrun)
+        self._transport.observe(self._websocket, self._peer_gone, self._overrun, self._delivered)
         try:
             if self._transport.closed is None:
                 self._set_limits()
@@ -103,14 +105,21 @@ class Connection:
             try:
                 async with trio.open_nursery() as nursery:
                     self._websocket._enter(nursery)
-                    try:
-                        await handler()
-                    finally:
-                        self._is_over = True
-                        self._websocket._leave()
-                    nursery.cancel_scope.cancel(reason="the handler has returned")
+                    # A task of its own: every wait of the handler passes through all the
+                    # coroutines below it, and down here there are a dozen.
+                    nursery.start_soon(self._handle, handler, nursery)
             except* Exception as group:
                 self._failures = leaves_of(group)
+
+    async def _handle(
+        self, handler: Callable[[], Awaitable[object]], nursery: trio.Nursery
+    ) -> None:
+        try:
+            await handler()
+        finally:
+            self._is_over = True
+            self._websocket._leave()
+        nursery.cancel_scope.cancel(reason="the handler has returned")
 
     # What a WebSocket tells
 
@@ -182,22 +191,23 @@ class Connection:
             self._start_grace(str(info))
 
     def _start_grace(self, reason: str) -> None:
-        if self._rules.on_disconnect == "raise" or self._is_in_grace:
+        if self._rules.on_disconnect == "raise" or self._grace_reason:
             return
-        self._is_in_grace = True
-        limits = self._rules.limits
-        last = trio.current_time() + limits.stall_timeout
+        self._grace_reason = reason
+        self._grace_ends = trio.current_time() + self._rules.limits.stall_timeout
+        self._grant_grace()
 
-        def grant() -> None:
-            deadline = min(trio.current_time() + limits.disconnect_grace, last)
-            self._timer.set("disconnect_grace", deadline, end)
-
-        def end() -> None:
-            self._scope.cancel(reason=reason)
-
-        grant()
+    def _delivered(self) -> None:
         # A handler that reads what was left is not busy elsewhere.
-        self._websocket._notice_deliveries(grant)
+        if self._grace_reason:
+            self._grant_grace()
+
+    def _grant_grace(self) -> None:
+        deadline = trio.current_time() + self._rules.limits.disconnect_grace
+        self._timer.set("disconnect_grace", min(deadline, self._grace_ends), self._end_grace)
+
+    def _end_grace(self) -> None:
+        self._scope.cancel(reason=self._grace_reason)
 
     # The end
 
@@ -258,24 +268,16 @@ class Connection:
 
     async def _tell(self, ending: Ending) -> None:
         """Tell the peer how it ended, unless it knows already or is gone."""
-        try:
-            await self._convey(ending)
-        except ConnectionClosed:
-            pass  # It left while it was being told.
-        except Exception as exc:
-            self._fail("the connection of handler %s could not be ended", exc)
-            self._transport.abort()
-
-    async def _convey(self, ending: Ending) -> None:
         closed = self._transport.closed
-        if closed is not None:
-            # Finish a close that was cancelled on its way; else nothing happens.
-            if self._websocket.is_accepted:
+        # A peer may leave while it is being told.
+        with suppress(ConnectionClosed):
+            if closed is None and isinstance(ending, Close):
+                await self._websocket.close(ending.code, ending.reason)
+            elif closed is None and isinstance(ending, Reject):
+                await self._websocket._reject(ending)
+            elif closed is not None and self._websocket.is_accepted:
+                # Finish a close that was cancelled on its way; else nothing happens.
                 await self._transport.close(closed.code, closed.reason)
-        elif isinstance(ending, Close):
-            await self._websocket.close(ending.code, ending.reason)
-        else:
-            await self._websocket._reject(ending)
 
     # The log
 

@@ -39,11 +39,13 @@ class WebSocketProxy:
 
     def receive(self) -> Awaitable[Data]:
         """Stand for `WebSocket.receive`."""
-        return self.unwrap().receive()
+        websocket = current_websocket.get(None)
+        return (websocket or self.unwrap()).receive()
 
     def send(self, message: Data) -> Awaitable[None]:
         """Stand for `WebSocket.send`."""
-        return self.unwrap().send(message)
+        websocket = current_websocket.get(None)
+        return (websocket or self.unwrap()).send(message)
 
     def __getattr__(self, name: str) -> Any:
         # Tools that look at modules ask for names like __wrapped__; they get a plain no.

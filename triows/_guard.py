@@ -6,6 +6,8 @@ the process cannot shut down. While the guard is in place the worker builds its 
 from a subclass of hypercorn's own `TCPServer`, in which
 
 - an exception ends that connection alone, and is logged;
+- when the connection has ended, every app on it is told, and an app that has ended is not
+  waited for: otherwise its tasks, and the socket, stay for ever;
 - a write that makes no progress for `send_timeout` closes the socket under it;
 - a frame that waits for another to be written is not lost by cancellation: it is encoded
   already, and the peer's deflate context would be out of step.
@@ -23,16 +25,20 @@ from typing import Any, TypeAlias
 
 import trio
 
+from triows._close import ABNORMAL
 from triows._groups import leaves_of
 from triows._logs import error_log
 from triows._timer import Timer, Watchdog, open_timer
 from triows._turnstile import Turnstile
+from triows._types import Receive
 
 WORKER = "hypercorn.trio.run"
 FAULTY = "0.18."
 
 CHUNK = 64 * 1024
 """Bytes written at a time, so that a large write shows its progress."""
+
+_DISCONNECT = {"type": "websocket.disconnect", "code": ABNORMAL}
 
 SendAll: TypeAlias = Callable[[bytes | bytearray | memoryview], Coroutine[Any, Any, None]]
 
@@ -70,22 +76,48 @@ def _is_faulty() -> bool:
 class GuardedServer:
     """One connection of hypercorn, in a cage. Awaited once, as a `TCPServer` is."""
 
-    def __init__(self, server_class: Any, send_timeout: float, *args: Any) -> None:
-        self._server = server_class(*args)
+    def __init__(self, server_class: Any, send_timeout: float, app: Any, *args: Any) -> None:
+        self._server = server_class(partial(self._run_app, app), *args)
+        self._read_data = self._server._read_data
+        self._server._read_data = self._read
         self._stream = args[-1]
         self._send_timeout = send_timeout
+        self._websockets: set[Any] = set()  # hypercorn's streams whose app is running
 
     def __await__(self) -> Generator[Any, None, None]:
         return self._run().__await__()
 
     async def _run(self) -> None:
         try:
-            async with open_timer() as timer:
+            async with open_timer() as timer, trio.open_nursery() as self._leftovers:
                 guard_writes(self._server, self._stream, timer, self._send_timeout)
                 await self._server.run()
+                self._leftovers.cancel_scope.cancel(reason="the connection has ended")
         except* Exception as group:
             for failure in leaves_of(group):
                 _log(failure)
+
+    async def _read(self) -> None:
+        await self._read_data()
+        # hypercorn tells no app of a handshake that it has refused itself.
+        for stream in self._websockets:
+            self._leftovers.start_soon(stream.app_put, _DISCONNECT)
+
+    async def _run_app(self, app: Any, scope: Any, receive: Any, send: Any, *rest: Any) -> None:
+        stream = send.__self__ if scope["type"] == "websocket" else None
+        if stream is not None:
+            self._websockets.add(stream)
+        try:
+            await app(scope, receive, send, *rest)
+        finally:
+            self._websockets.discard(stream)
+            self._leftovers.start_soon(_discard_events, receive)
+
+
+async def _discard_events(receive: Receive) -> None:
+    """Take what hypercorn still has for an app that has ended: it would wait with it for ever."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _log(failure: Exception) -> None:
@@ -95,28 +127,18 @@ def _log(failure: Exception) -> None:
     error_log.debug("hypercorn failed", exc_info=failure)
 
 
-class PatientLock:
+class PatientLock(Turnstile):
     """A lock that cancellation does not reach: who waits for it has encoded a frame.
 
     Free, it is no checkpoint, as hypercorn's is: the write that follows makes one.
     """
 
-    def __init__(self) -> None:
-        self._turnstile = Turnstile()
-
-    def locked(self) -> bool:
-        """Return whether a write is being made."""
-        return self._turnstile.is_taken
-
     async def __aenter__(self) -> None:
-        if self._turnstile.is_taken:
+        if self.is_taken:
             # Bounded: whoever writes makes progress, or is cut off.
             with trio.CancelScope(shield=True):
-                await self._turnstile.enter()
-        self._turnstile.is_taken = True
-
-    async def __aexit__(self, *_: object) -> None:
-        self._turnstile.leave()
+                await self.enter()
+        self.is_taken = True
 
 
 def guard_writes(server: Any, stream: Any, timer: Timer, send_timeout: float) -> None:
@@ -128,7 +150,9 @@ def guard_writes(server: Any, stream: Any, timer: Timer, send_timeout: float) ->
     lock = PatientLock()
     server.send_lock = lock
     plain = getattr(stream, "transport_stream", stream)
-    watchdog = Watchdog(timer, "send_timeout", send_timeout, lock.locked, plain.socket.close)
+    watchdog = Watchdog(
+        timer, "send_timeout", send_timeout, lock.is_anyone_inside, plain.socket.close
+    )
     plain.send_all = WatchedWrites(plain.send_all, watchdog).send_all
 
 

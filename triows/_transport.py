@@ -43,6 +43,8 @@ class Transport(Protocol):
 
     Messages arrive and leave whole and in order. `receive` and `send` check
     cancellation at every call and let the scheduler run at least every 32 calls.
+    What the wire fails at is an end of the connection: nothing but `ConnectionClosed`
+    and our caller's mistakes come out of any method.
     """
 
     @property
@@ -63,23 +65,24 @@ class Transport(Protocol):
 
     @property
     def last_received(self) -> float:
-        """When the last message came, or the accept, on Trio's clock.
-
-        Kept up only where `idle_timeout` is set.
-        """
+        """When the last message came, or the accept, on Trio's clock."""
 
     def observe(
         self,
+        owner: object,
         on_peer_gone: Callable[[CloseInfo], None],
         on_overrun: Callable[[int, str], None],
+        on_delivery: Callable[[], None],
     ) -> None:
-        """Set who is told what the transport finds out; neither callback waits.
+        """Set whose connection it is, and who is told what is found out; no callback waits.
 
         Args:
+            owner: The `websocket` of every `ConnectionClosed` raised from now on.
             on_peer_gone: Called once, from any task, when the connection ended and
                 this side had not asked for it.
             on_overrun: Called with a close code and a reason when a bound was
                 reached, 1006 where nothing more can be sent. The connection ends.
+            on_delivery: Called for each message that is received after the end.
         """
 
     async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None:
@@ -89,11 +92,12 @@ class Transport(Protocol):
         """Answer the handshake with an HTTP response. Once begun it is not cancelled."""
 
     async def receive(self) -> Data:
-        """Return the next message; cancelling loses none. One task at a time.
+        """Return the next message; cancelling loses none.
 
         Raises:
             ConnectionClosed: After the last message that arrived before the end,
                 and at once after this side's own close.
+            trio.BusyResourceError: Another task is receiving.
         """
 
     async def send(self, message: Data) -> None:

@@ -19,6 +19,10 @@ class Turnstile:
         self.is_taken = False
         self._queue = trio.lowlevel.ParkingLot()
 
+    def is_anyone_inside(self) -> bool:
+        """Return `is_taken`, to be asked later."""
+        return self.is_taken
+
     async def enter(self) -> None:
         """Wait for the turn; cancelled, it is passed on. No checkpoint if nobody is inside."""
         if self.is_taken:
@@ -29,3 +33,9 @@ class Turnstile:
         """Pass the turn to the task that has waited longest, or to whoever comes."""
         if not self._queue.unpark():
             self.is_taken = False
+
+    async def __aenter__(self) -> None:
+        await self.enter()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.leave()

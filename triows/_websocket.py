@@ -1,7 +1,7 @@
 """The object a handler holds: the handshake's facts, and messages in both directions."""
 
 import contextvars
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from enum import Enum, auto
 from functools import partial
 from typing import Any, Protocol, TypeVarTuple
@@ -91,8 +91,6 @@ class WebSocket(Request):
         self._context: contextvars.Context | None = None
         self._answered = trio.lowlevel.ParkingLot()
         self._accept_headers: RawHeaders = []
-        self._is_receiving = False
-        self._on_delivery: Callable[[], None] | None = None
         self._status = 499
 
     def __repr__(self) -> str:
@@ -171,10 +169,6 @@ class WebSocket(Request):
         self._nursery = nursery
         self._context = contextvars.copy_context()
 
-    def _notice_deliveries(self, callback: Callable[[], None]) -> None:
-        """From now on, tell of every message that the handler takes."""
-        self._on_delivery = callback
-
     def _leave(self) -> None:
         """Withdraw the nursery, as the handler ends."""
         self._nursery = None
@@ -216,10 +210,6 @@ class WebSocket(Request):
         self._handshake = Handshake.ANSWERING
         try:
             await self._transport.accept(subprotocol, headers)
-        except ConnectionClosed as exc:
-            exc.websocket = self
-            raise
-        else:
             self._handshake = Handshake.ACCEPTED
             self._status = 101
             self.subprotocol = subprotocol
@@ -266,16 +256,12 @@ class WebSocket(Request):
             raise AlreadyAccepted(
                 f"cannot {answer}: the handshake was accepted before; close with a code instead"
             )
-        try:
-            await self._transport.reject(answer.status, answer.headers, answer.body)
-        except ConnectionClosed as exc:
-            exc.websocket = self
-            raise
+        await self._transport.reject(answer.status, answer.headers, answer.body)
         self._status = answer.status
 
     # Messages
 
-    async def receive(self) -> Data:
+    def receive(self) -> Coroutine[Any, Any, Data]:
         """Return the next message from the peer.
 
         Waits while the inbox is empty. Messages that arrived before the peer left are
@@ -289,23 +275,16 @@ class WebSocket(Request):
             trio.BusyResourceError: Another task is already receiving.
             StateError: The route discards what comes in.
         """
-        if self._is_receiving:
-            raise trio.BusyResourceError("another task is already receiving from this websocket")
+        # No coroutine of our own: each one is resumed whenever the innermost is.
+        if self._handshake is Handshake.ACCEPTED and not self._discard:
+            return self._transport.receive()
+        return self._receive_first()
+
+    async def _receive_first(self) -> Data:
         if self._discard:
             raise StateError('cannot receive: the route was declared with incoming="discard"')
-        self._is_receiving = True
-        try:
-            if self._handshake is not Handshake.ACCEPTED:
-                await self.accept()
-            message = await self._transport.receive()
-        except ConnectionClosed as exc:
-            exc.websocket = self
-            raise
-        finally:
-            self._is_receiving = False
-        if self._on_delivery is not None:
-            self._on_delivery()
-        return message
+        await self.accept()
+        return await self._transport.receive()
 
     async def receive_text(self) -> str:
         """Like `receive`, but a binary message is the peer's fault: `InvalidMessage`, 1003."""
@@ -335,7 +314,7 @@ class WebSocket(Request):
         except ConnectionClosed:
             raise StopAsyncIteration from None
 
-    async def send(self, message: Data | bytearray | memoryview) -> None:
+    def send(self, message: Data | bytearray | memoryview) -> Coroutine[Any, Any, None]:
         """Send a message: text from a str, binary from bytes.
 
         Waits while the peer reads too slowly; `send_timeout` bounds that. Messages of
@@ -346,15 +325,15 @@ class WebSocket(Request):
             ConnectionClosed: The connection has ended.
             TypeError: The message is neither str nor bytes.
         """
-        if type(message) is not str and type(message) is not bytes:
-            message = _plain(message)
-        try:
-            if self._handshake is not Handshake.ACCEPTED:
-                await self.accept()
-            await self._transport.send(message)
-        except ConnectionClosed as exc:
-            exc.websocket = self
-            raise
+        # As in `receive`.
+        if self._handshake is Handshake.ACCEPTED and isinstance(message, (str, bytes)):
+            return self._transport.send(message)
+        return self._send_first(message)
+
+    async def _send_first(self, message: object) -> None:
+        plain = _plain(message)
+        await self.accept()
+        await self._transport.send(plain)
 
     async def send_json(self, value: Any) -> None:
         """Like `send`, but encodes the value as JSON text; TypeError if it has no JSON form."""

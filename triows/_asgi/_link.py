@@ -5,7 +5,7 @@ from collections.abc import Callable
 import trio
 
 from triows._close import ABNORMAL, NO_STATUS, CloseInfo
-from triows._errors import PeerError
+from triows._errors import ConnectionClosed, PeerError
 from triows._types import Event
 
 PEER_IS_GONE = (
@@ -28,15 +28,24 @@ class Link:
         is_departed: The server has said so, or cannot any more: nothing can be read
             or written. After this side's own close it comes later than `closed`.
         fault: What the peer did wrong, if that is what ended it.
+        owner: Whose connection it is: the `websocket` of its `ConnectionClosed`.
+        on_delivery: Told of every message that is received after the end.
     """
 
     def __init__(self) -> None:
         self.closed: CloseInfo | None = None
         self.is_departed = False
         self.fault: PeerError | None = None
+        self.owner: object = None
         self.on_peer_gone: Callable[[CloseInfo], None] = _ignore
         self.on_overrun: Callable[[int, str], None] = _ignore
+        self.on_delivery: Callable[[], None] = _ignore
         self.on_change: Callable[[], None] = _ignore
+
+    def ended(self) -> ConnectionClosed:
+        """Return the exception for whoever wants to go on; to be called after the end."""
+        assert self.closed is not None, "it is asked for when `closed` was seen"
+        return ConnectionClosed(self.closed, self.owner)
 
     def depart(self, event: Event | None = None) -> None:
         """Hear that the peer is gone: by the server's event, or without a word."""

@@ -24,14 +24,17 @@ import trio
 
 from triows._asgi._link import PEER_IS_GONE, TURN_MASK, Link
 from triows._close import TRY_AGAIN_LATER
-from triows._errors import ConnectionClosed, MessageTooBig, PeerError
+from triows._errors import MessageTooBig, PeerError
 from triows._limits import Limits
 from triows._timer import Timer
 from triows._transport import size_of
-from triows._types import Data, Event, Receive
+from triows._types import Data, Receive
 
 UNATTENDED = 0.25
 """Seconds without a receiver after which the watcher reads: a departure is seen no later."""
+
+LONGEST_PAUSE = 1.0
+"""Seconds, likewise, after a receiver that was so busy that the watcher looks less often."""
 
 _STALL = "stall_timeout"
 
@@ -61,7 +64,10 @@ class Reader:
         self._limits = limits
         self._timer = timer
         self._refuse = refuse
-        self._turn = 0
+        # UTF-8 takes at most four bytes a character; most messages are far below that.
+        self._surely_small = limits.max_message_size // 4
+        self._is_timed = limits.idle_timeout is not None
+        self._is_receiving = False
         self._visits = 0
         self._inside: str | None = None  # who is inside the server's receive
         self._inbox: deque[tuple[Data, int]] = deque()
@@ -85,21 +91,26 @@ class Reader:
 
     async def receive(self) -> Data:
         """Return the next message, read by this task if no other is reading."""
-        self._visits += 1
-        self._turn += 1
-        if self._turn & TURN_MASK:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            await trio.lowlevel.checkpoint()
-        while True:
-            if self._inbox:
-                return self._take()
-            if self._link.closed is not None:
-                raise ConnectionClosed(self._link.closed)
-            if self._inside is not None:
-                await self._wait_for_arrival()
-            elif (message := await self._read("receiver")) is not None:
-                return message
+        if self._is_receiving:
+            raise trio.BusyResourceError("another task is already receiving from this connection")
+        self._is_receiving = True
+        try:
+            self._visits += 1
+            if self._visits & TURN_MASK:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            else:
+                await trio.lowlevel.checkpoint()
+            while True:
+                if self._inbox:
+                    return self._take()
+                if self._link.closed is not None:
+                    raise self._link.ended()
+                if self._inside is not None:
+                    await self._wait_for_arrival()
+                elif (message := await self._read("receiver")) is not None:
+                    return message
+        finally:
+            self._is_receiving = False
 
     async def _wait_for_arrival(self) -> None:
         self._is_waiting = True
@@ -121,18 +132,19 @@ class Reader:
             if self._watcher_awaits_exit:
                 self._watcher_awaits_exit = False
                 self._watcher.unpark_all()
-        if event["type"] != "websocket.receive":
+        if event["type"] != "websocket.receive" or self._link.closed is not None:
             if event["type"] == "websocket.disconnect":
                 self._link.depart(event)
             return None
-        if self._link.closed is not None:
-            return None
-        message = _message_of(event)
-        # UTF-8 takes at most four bytes a character; most messages are far below that.
-        if len(message) * 4 > self._limits.max_message_size and await self._is_too_big(message):
+        # An empty frame is data: never choose between text and bytes with `or`.
+        message: Data | None = event.get("text")
+        if message is None:
+            message = event.get("bytes")
+            assert message is not None, "servers put text or bytes into websocket.receive (ASGI)"
+        if len(message) > self._surely_small and await self._is_too_big(message):
             return None
         self.received += 1
-        if self._limits.idle_timeout is not None:
+        if self._is_timed:
             self.last_received = trio.current_time()
         return message
 
@@ -149,20 +161,28 @@ class Reader:
         message, size = self._inbox.popleft()
         self._inbox_bytes -= size
         if self._is_full:
-            self._is_full = False
-            self._timer.clear(_STALL)
-            self._watcher.unpark_all()
+            self._check_room()
+        if self._link.closed is not None:
+            self._link.on_delivery()
         return message
 
     def _keep(self, message: Data) -> None:
         size = size_of(message)
         self._inbox.append((message, size))
         self._inbox_bytes += size
-        self._arrivals.unpark_all()
+        self._check_room()
+
+    def _check_room(self) -> None:
+        was_full = self._is_full
         limits = self._limits
-        if len(self._inbox) >= limits.inbox_messages or self._inbox_bytes >= limits.inbox_bytes:
-            self._is_full = True
+        self._is_full = (
+            len(self._inbox) >= limits.inbox_messages or self._inbox_bytes >= limits.inbox_bytes
+        )
+        if self._is_full:
             self._timer.set(_STALL, trio.current_time() + limits.stall_timeout, self._overrun)
+        elif was_full:
+            self._timer.clear(_STALL)
+            self._watcher.unpark_all()
 
     def _overrun(self) -> None:
         reason = f"inbox unread for {self._limits.stall_timeout:g} s"
@@ -186,12 +206,15 @@ class Reader:
         """Read whenever nobody else does, until the peer is gone."""
         while not self._link.is_departed:
             await self._wait_unattended()
+            # Nothing may come between this look and the read: a receiver may be inside by then.
             while self._should_read():
-                await trio.lowlevel.checkpoint()
                 message = await self._read("watcher")
                 if message is not None and not self.is_eager:
                     self._keep(message)
-                if self._is_waiting:
+                is_awaited = self._is_waiting
+                self._arrivals.unpark_all()
+                await trio.lowlevel.checkpoint()
+                if is_awaited:
                     break
 
     def _should_read(self) -> bool:
@@ -200,32 +223,27 @@ class Reader:
         return self.is_eager or not (self._is_paused or self._is_full)
 
     async def _wait_unattended(self) -> None:
+        visits, pause = -1, UNATTENDED
         while not self._link.is_departed:
-            visits = self._visits
-            if self._inside is not None:
+            if self.is_eager and self._inside is None:
+                return
+            if self._inside is not None and (self.is_eager or visits == self._visits):
+                # Somebody waits for the next message, maybe for hours: look no more.
                 self._watcher_awaits_exit = True
                 await self._watcher.park()
-            elif self.is_eager:
-                return
+                visits, pause = -1, UNATTENDED
             elif self._is_full or self._is_paused:
                 await self._watcher.park()
+            elif visits == self._visits:
+                return
             else:
-                with trio.move_on_after(UNATTENDED):
+                visits = self._visits
+                with trio.move_on_after(pause):
                     await self._watcher.park()
-                if self._visits == visits and self._should_read():
-                    return
+                # A busy receiver is looked after less and less.
+                pause = min(2 * pause, LONGEST_PAUSE)
 
     async def wait_departed(self) -> None:
         """Wait until the server says that the peer is gone."""
         while not self._link.is_departed:
             await self._arrivals.park()
-
-
-def _message_of(event: Event) -> Data:
-    # An empty frame is data: never choose between text and bytes with `or`.
-    text: str | None = event.get("text")
-    if text is not None:
-        return text
-    binary: bytes | None = event.get("bytes")
-    assert binary is not None, "servers put text or bytes into websocket.receive (ASGI)"
-    return binary

@@ -15,7 +15,7 @@ from triows._asgi._link import Link
 from triows._asgi._reader import Reader
 from triows._asgi._writer import Writer
 from triows._close import ABNORMAL, CloseInfo
-from triows._errors import ConnectionClosed, PeerError
+from triows._errors import PeerError
 from triows._headers import RawHeaders
 from triows._limits import Limits
 from triows._timer import Timer
@@ -81,12 +81,16 @@ class ASGITransport:
 
     def observe(
         self,
+        owner: object,
         on_peer_gone: Callable[[CloseInfo], None],
         on_overrun: Callable[[int, str], None],
+        on_delivery: Callable[[], None],
     ) -> None:
-        """Set who is told of the peer's end and of bounds that were reached."""
+        """Set whose connection it is, and who is told what is found out."""
+        self._link.owner = owner
         self._link.on_peer_gone = on_peer_gone
         self._link.on_overrun = on_overrun
+        self._link.on_delivery = on_delivery
 
     # The handshake
 
@@ -98,18 +102,21 @@ class ASGITransport:
 
     async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None:
         """Answer the handshake with 101."""
-        await self._writer.deliver(
+        if self.closed is not None:
+            raise self._link.ended()
+        await self._writer.write(
             {"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers}
         )
         self._reader.last_received = trio.current_time()
-        self._reader.is_eager = self._discard
-        self._wake()
+        if self._discard:
+            self._reader.is_eager = True
+            self._wake()
 
     async def reject(self, status: int, headers: RawHeaders, body: bytes) -> None:
         """Answer the handshake with an HTTP response, or 403 where the server can do no other."""
         await trio.lowlevel.checkpoint_if_cancelled()
         if self.closed is not None:
-            raise ConnectionClosed(self.closed)
+            raise self._link.ended()
         self._link.closed = CloseInfo(ABNORMAL, f"answered with HTTP {status}", by_peer=False)
         for event in denial(self._scope, status, headers, body):
             await self._writer.write(event)

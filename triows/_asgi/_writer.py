@@ -1,14 +1,21 @@
 """The writing side: events go to the server one at a time, whole, in the order of the calls.
 
-What is handed to the server's `send` is shielded: a server that waits may have encoded the
-frame already, and a frame that is then lost breaks the peer's deflate context. What bounds a
-write is `send_timeout`, kept by a timer that outlives the server's cancellation of the app.
+A server's `send` is not shielded here, which would cost as much as the rest of this module.
+hypercorn shields its writes itself, and the guard the queue before them. Should another server
+let a cancellation out of its `send`, the frame may be encoded and lost, and the peer's deflate
+context out of step: such a connection is given up rather than continued.
+
+A write is bounded by `send_timeout`, kept by a timer that outlives the server's cancellation of
+the app.
 
 Relied upon, because servers were seen to do it: after the peer has left, `send` may silently
 succeed, and without a checkpoint; so every call here makes its own.
 """
 
+import contextvars
 from collections import deque
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import trio
 
@@ -16,11 +23,16 @@ from triows._asgi._link import PEER_IS_GONE, TURN_MASK, Link
 from triows._close import ABNORMAL
 from triows._errors import ConnectionClosed
 from triows._limits import Limits
-from triows._timer import Timer
+from triows._logs import error_log
+from triows._timer import Timer, Watchdog
 from triows._transport import Prepared
+from triows._turnstile import Turnstile
 from triows._types import Data, Event, Send
 
 _WRITE = "send_timeout"
+
+_HEADER = 10
+"""Bytes: a frame's header at most (RFC 6455 §5.2). Without it empty messages would be free."""
 
 
 class Writer:
@@ -39,14 +51,17 @@ class Writer:
         self._limits = limits
         self._timer = timer
         self._nursery = nursery
+        self._context = contextvars.copy_context()
         self._turn = 0
-        self._lock = trio.Lock()
-        self._write_scope: trio.CancelScope | None = None
-        self._writing_since: float | None = None
-        self._is_timed = False
+        self._turnstile = Turnstile()
+        self._watchdog = Watchdog(
+            timer, _WRITE, limits.send_timeout, self._turnstile.is_anyone_inside, self._bark
+        )
         self._is_close_sent = False
         self._outbox: deque[Prepared] = deque()
         self._outbox_bytes = 0
+        self._queued = 0  # messages ever queued, to tell those before a call from those after
+        self._scopes: set[trio.CancelScope] = set()
         self._outbox_filled: trio.lowlevel.ParkingLot | None = None
 
     def wake(self) -> None:
@@ -55,113 +70,151 @@ class Writer:
             self._outbox_filled.unpark_all()
 
     async def send(self, message: Data) -> None:
-        """Send a message; once the server has it, cancelling no longer reaches it."""
-        self._turn += 1
-        if self._turn & TURN_MASK:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            await trio.lowlevel.checkpoint()
-        await self.deliver(_event_of(message))
+        """Send a message, after those of earlier calls."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        earlier = self._queued
+        if self._turnstile.is_taken:
+            await self._turnstile.enter()
+        self._turnstile.is_taken = True
+        try:
+            # Inside: a call that let others run before it would be overtaken.
+            self._turn += 1
+            if not self._turn & TURN_MASK:
+                await trio.lowlevel.checkpoint()
+            if self._outbox:
+                await self._flush(earlier)
+            if self._link.closed is not None:
+                raise self._link.ended()
+            # As in `_write`, without another layer on the way of every message.
+            self._begin_write()
+            try:
+                await self._asgi_send(_event_of(message))
+            except BaseException as exc:
+                self._end_badly(exc)
+                raise
+        finally:
+            self._turnstile.leave()
         self.sent += 1
 
-    async def deliver(self, event: Event) -> None:
-        """Hand an event to the server, after those of earlier calls."""
+    async def _write(self, event: Event) -> None:
+        self._begin_write()
         try:
-            self._lock.acquire_nowait()
-        except trio.WouldBlock:
-            await self._lock.acquire()
-        try:
-            if self._link.closed is not None:
-                raise ConnectionClosed(self._link.closed)
-            await self.write(event)
-        finally:
-            self._lock.release()
+            await self._asgi_send(event)
+        except BaseException as exc:
+            self._end_badly(exc)
+            raise
 
-    async def write(self, event: Event) -> None:
-        """Hand an event to the server now, whoever else is writing."""
-        self._writing_since = trio.current_time()
-        if not self._is_timed:
-            self._time_write(self._writing_since)
-        try:
-            with trio.CancelScope(shield=True) as self._write_scope:
-                await self._asgi_send(event)
-                return
-        except PEER_IS_GONE:
+    def _begin_write(self) -> None:
+        self._watchdog.progress += 1
+        if not self._watchdog.is_awake:
+            self._watchdog.wake()
+
+    def _end_badly(self, exc: BaseException) -> None:
+        if isinstance(exc, UnicodeEncodeError):
+            return  # A lone surrogate in the text: our caller's mistake, and nothing was sent.
+        if isinstance(exc, trio.Cancelled):
+            if self._link.closed is None:
+                self._link.on_overrun(ABNORMAL, "a write was cancelled half-way")
+        elif isinstance(exc, Exception):
+            if not isinstance(exc, PEER_IS_GONE):
+                error_log.warning("the server failed, and its connection is lost: %r", exc)
             self._link.depart()
-        finally:
-            self._writing_since = None
-        assert self._link.closed is not None, "only `interrupt` and a departure cut a write short"
-        raise ConnectionClosed(self._link.closed)
+            raise self._link.ended() from exc
 
-    def interrupt(self) -> None:
-        """Cut a write short that the server makes at this moment, if the server lets it."""
-        if self._write_scope is not None:
-            self._write_scope.cancel(reason="the connection was aborted")
-
-    def _time_write(self, since: float) -> None:
-        self._is_timed = True
-        self._timer.set(_WRITE, since + self._limits.send_timeout, self._check_write)
-
-    def _check_write(self) -> None:
-        # Set at most once in `send_timeout`, not at every write: one that began
-        # since then has its own time still to come.
-        self._is_timed = False
-        since = self._writing_since
-        if since is None:
-            return
-        if trio.current_time() < since + self._limits.send_timeout:
-            self._time_write(since)
-            return
+    def _bark(self) -> None:
         reason = f"peer has not read for {self._limits.send_timeout:g} s"
         self._link.on_overrun(ABNORMAL, reason)
+
+    # Beside the messages, where a scope may cost what it does
+
+    async def write(self, event: Event) -> None:
+        """Hand over an event of the handshake or the end; only `interrupt` cuts it short."""
+        with self._interruptible(shield=True) as scope:
+            await self._turnstile.enter()
+            try:
+                await self._write(event)
+            finally:
+                self._turnstile.leave()
+        if scope.cancelled_caught:
+            raise self._link.ended()
+
+    @contextmanager
+    def _interruptible(self, *, shield: bool = False) -> Generator[trio.CancelScope]:
+        with trio.CancelScope(shield=shield) as scope:
+            self._scopes.add(scope)
+            try:
+                yield scope
+            finally:
+                self._scopes.discard(scope)
+
+    def interrupt(self) -> None:
+        """Give up what is being written or waits to be; messages their own tasks must cancel."""
+        for scope in self._scopes:
+            scope.cancel(reason="the connection was aborted")
 
     # The outbox
 
     def send_nowait(self, prepared: Prepared) -> bool:
         """Queue a message for the writer task, which starts at the first one."""
         if self._link.closed is not None:
-            raise ConnectionClosed(self._link.closed)
-        if self._outbox_bytes + prepared.size > self._limits.outbox_bytes:
+            raise self._link.ended()
+        size = prepared.size + _HEADER
+        if self._outbox_bytes + size > self._limits.outbox_bytes:
             return False
         self._outbox.append(prepared)
-        self._outbox_bytes += prepared.size
+        self._outbox_bytes += size
+        self._queued += 1
         if self._outbox_filled is None:
             self._outbox_filled = trio.lowlevel.ParkingLot()
-            self._nursery.start_soon(self._flush_for_ever, self._outbox_filled)
+            # In the connection's context: the publisher's would live as long as this task.
+            self._context.run(self._nursery.start_soon, self._flush_for_ever, self._outbox_filled)
         self._outbox_filled.unpark_all()
         return True
 
     async def _flush_for_ever(self, filled: trio.lowlevel.ParkingLot) -> None:
-        while self._link.closed is None:
-            async with self._lock:
-                await self._flush()
-            if self._link.closed is None and not self._outbox:
-                await filled.park()
+        with self._interruptible():
+            while self._link.closed is None:
+                earlier = self._queued
+                async with self._turnstile:
+                    await self._flush(earlier)
+                if self._link.closed is None and not self._outbox:
+                    await filled.park()
 
-    async def _flush(self) -> None:
-        while self._outbox and not self._link.is_departed:
+    async def _flush(self, count: int) -> None:
+        """Write the first `count` of all messages ever queued, as far as that is left to do."""
+        while self._queued - len(self._outbox) < count and not self._link.is_departed:
             prepared = self._outbox.popleft()
-            self._outbox_bytes -= prepared.size
+            self._outbox_bytes -= prepared.size + _HEADER
             try:
-                await self.write(_event_of(prepared.message))
+                await self._write(_event_of(prepared.message))
             except ConnectionClosed:
                 self._outbox.clear()
             else:
                 self.sent += 1
+            self._turn += 1
+            if self._turn & TURN_MASK:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            else:
+                await trio.lowlevel.checkpoint()
 
     # The end
 
     async def close(self, code: int, reason: str) -> None:
         """Send what is queued, then a close frame; a second one is never sent."""
-        async with self._lock:
-            if self._is_close_sent or self._link.is_departed:
-                return
-            self._is_close_sent = True
-            await self._flush()
-            try:
-                await self.write({"type": "websocket.close", "code": code, "reason": reason})
-            except ConnectionClosed:
-                self._link.is_departed = True
+        with self._interruptible():
+            async with self._turnstile:
+                # Cancelled before this, a second call does it all; from here on nothing is lost.
+                with self._interruptible(shield=True):
+                    await self._flush(self._queued)
+                    if not self._is_close_sent and not self._link.is_departed:
+                        await self._send_close(code, reason)
+
+    async def _send_close(self, code: int, reason: str) -> None:
+        self._is_close_sent = True
+        try:
+            await self._write({"type": "websocket.close", "code": code, "reason": reason})
+        except ConnectionClosed:
+            self._link.is_departed = True
 
 
 def _event_of(message: Data) -> Event:
