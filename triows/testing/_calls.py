@@ -5,7 +5,8 @@ import trio
 from triows._groups import split_failures
 from triows._types import ASGIApp, Receive, Scope, Send
 
-_PLUMBING = ("trio", "triows", "outcome", "contextlib", "functools")
+_PLUMBING = ("trio", "triows", "outcome", "contextlib", "functools", "anyio", "starlette")
+"""What an app is made of: the line that its author wants to see is none of these."""
 
 
 class Call:

@@ -71,31 +71,38 @@ class Client:
         call = self._start(scope, wire.receive, wire.send)
         self._nursery.start_soon(_finish, call, wire)
         peer = Peer(wire, self._timeout, call.whereabouts)
+        thrown: BaseException | None = None
         try:
             await peer.wait_answer()
             yield peer
             await peer.close()
+        except BaseException as exc:
+            thrown = exc
+        if thrown is None or _is_ending(thrown):
+            await self._conclude(call, peer, thrown)
+        else:
+            await self._abandon(call, peer)
+            raise_all([thrown, *call.errors])
+
+    async def _conclude(self, call: Call, peer: Peer, ending: BaseException | None) -> None:
+        """Let the app end in its own time, and raise what it failed with, or that it ended."""
+        peer.drop()
+        try:
             await call.wait_ended(self._timeout)
-        except (ConnectionClosed, HandshakeRejected) as exc:
+        except BaseException as exc:
             await self._abandon(call, peer)
-            if call.errors:
-                raise_all(call.errors, exc)
-            raise
-        except Exception as exc:
-            await self._abandon(call, peer)
-            if call.errors:
-                raise ExceptionGroup("the test and the app failed", [exc, *call.errors]) from None
-            raise
-        except BaseException:
-            call.cancel("the test was cancelled")
-            raise
+            raise_all([exc, *call.errors])
         if call.errors:
-            raise_all(call.errors)
+            raise_all(call.errors, ending)
+        if ending is not None:
+            raise ending
 
     async def _abandon(self, call: Call, peer: Peer) -> None:
+        """End a call whatever the test is doing; one that does not end, `drain` reports."""
         peer.drop()
         call.cancel("the test has failed")
-        await call.wait_ended(self._timeout)
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + self._timeout):
+            await call.ended.wait()
 
     async def request(
         self,
@@ -115,19 +122,26 @@ class Client:
         scope["method"] = method
         events: list[Event] = [{"type": "http.request", "body": body, "more_body": False}]
         answers: list[Event] = []
+        answered = trio.Event()
 
         async def receive() -> Event:
             await trio.lowlevel.checkpoint()
-            if not events:
-                await trio.sleep_forever()
-            return events.pop()
+            if events:
+                return events.pop()
+            await answered.wait()
+            return {"type": "http.disconnect"}
 
         async def send(event: Event) -> None:
             await trio.lowlevel.checkpoint()
             answers.append(event)
+            if event["type"] == "http.response.body" and not event.get("more_body", False):
+                answered.set()
 
         call = self._start(scope, receive, send)
-        await call.wait_ended(self._timeout)
+        try:
+            await call.wait_ended(self._timeout)
+        finally:
+            call.cancel("the request was given up")
         if call.errors:
             raise_all(call.errors)
         return _response(answers)
@@ -155,11 +169,11 @@ class Client:
         if self._is_drained:
             raise StateError("the app was drained: it takes no more connections")
         call = Call(self._app, scope, receive, send)
+        self._calls.add(call)
         self._nursery.start_soon(self._run, call)
         return call
 
     async def _run(self, call: Call) -> None:
-        self._calls.add(call)
         try:
             await call.run()
         finally:
@@ -186,6 +200,14 @@ class Client:
             "server": (HOST, 80),
             "state": dict(self._lifespan.state),
         }
+
+
+def _is_ending(exc: BaseException) -> bool:
+    """Tell whether a test raised nothing but that its connection has ended."""
+    endings = (ConnectionClosed, HandshakeRejected)
+    if isinstance(exc, BaseExceptionGroup):
+        return exc.split(endings)[1] is None
+    return isinstance(exc, endings)
 
 
 async def _finish(call: Call, wire: Wire) -> None:
@@ -218,15 +240,20 @@ async def client(app: ASGIApp, *, timeout: float = 10.0) -> AsyncGenerator[Clien
             nursery.start_soon(lifespan.run)
             await lifespan.start()
             tester = Client(app, nursery, lifespan, timeout)
+            failures: list[BaseException] = []
             try:
                 yield tester
-            finally:
+            except BaseException as exc:
+                failures.append(exc)
+            try:
                 with trio.CancelScope(shield=True):
                     await tester.drain()
-                nursery.cancel_scope.cancel(reason="the test client is done")
+            except Exception as exc:
+                # That a connection ended is what the app's failure led to.
+                failures = [failure for failure in failures if not _is_ending(failure)] + [exc]
+            nursery.cancel_scope.cancel(reason="the test client is done")
+            if failures:
+                raise_all(failures)
     except BaseExceptionGroup as group:
         # The nursery's own tasks raise nothing: it is the block's exception, wrapped.
-        if len(group.exceptions) > 1:
-            raise
-        exc = group.exceptions[0]
-        raise exc from exc.__cause__
+        raise_all(group.exceptions)

@@ -1,5 +1,6 @@
 """The server's part of the lifespan protocol, in memory (ASGI, lifespan)."""
 
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import trio
@@ -52,6 +53,7 @@ class LifespanServer:
             self._shutdown.set()
             await self._wait_answer("shut down")
         self._call.cancel("the server has ended")
+        await self._call.wait_ended(self._timeout)
         self._raise_failures()
 
     async def _wait_answer(self, action: str) -> None:
@@ -84,8 +86,16 @@ class LifespanServer:
         self._answered.set()
 
 
-def raise_all(errors: list[Exception], consequence: Exception | None = None) -> NoReturn:
-    """Raise the error as it is, or a group of several; what it led to becomes its cause."""
-    if len(errors) == 1:
-        raise errors[0] from consequence or errors[0].__cause__
-    raise ExceptionGroup("the app failed in several places", errors) from consequence
+def raise_all(
+    errors: Sequence[BaseException], consequence: BaseException | None = None
+) -> NoReturn:
+    """Raise the error as it is, or a group of several; without a cause it gets what it led to."""
+    failure = errors[0] if len(errors) == 1 else BaseExceptionGroup("several failures", errors)
+    context = failure.__context__
+    if consequence is not None and failure.__cause__ is None and context is None:
+        failure.__cause__ = consequence
+    try:
+        raise failure
+    finally:
+        # Python has put in what the test was doing; what led to the error says more.
+        failure.__context__ = context or failure.__context__

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 import trio
 
 from triows._close import INTERNAL_ERROR, NORMAL, CloseInfo
-from triows._errors import HandshakeRejected, StateError
+from triows._errors import ConnectionClosed, HandshakeRejected, StateError
 from triows._headers import RawHeaders
 from triows._types import Data, Event
 
@@ -33,7 +33,6 @@ class Wire:
         self.closed: CloseInfo | None = None
         self.to_peer: deque[Data] = deque()
         self._to_app: deque[Event] = deque([{"type": "websocket.connect"}])
-        self._is_disconnected = False
         self._response: Event = {}
         self._body = b""
         self._changes = trio.lowlevel.ParkingLot()
@@ -58,7 +57,7 @@ class Wire:
 
     async def send(self, event: Event) -> None:
         """Be the app's `send`."""
-        if self._is_disconnected:
+        if self.closed is not None:
             return
         kind = event["type"].removeprefix("websocket.")
         if self.phase == "handshake" and kind in ("accept", "close", "http.response.start"):
@@ -73,15 +72,16 @@ class Wire:
         self._changed()
 
     async def _wait_writable(self) -> None:
-        await trio.lowlevel.checkpoint()
-        while not self._is_disconnected and (self.is_stalled or len(self.to_peer) >= QUEUE):
+        # A write that is not held up is not cancelled: hypercorn shields it.
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        while self.closed is None and (self.is_stalled or len(self.to_peer) >= QUEUE):
             await self.wait_change()
 
     def _answer(self, kind: str, event: Event) -> None:
         if kind == "accept":
             self.phase = "open"
             self.subprotocol = event.get("subprotocol")
-            self.accept_headers = list(event.get("headers", []))
+            self.accept_headers = list(event.get("headers") or ())
         elif kind == "close":
             self._reject(403, [], b"")
         else:
@@ -91,7 +91,8 @@ class Wire:
     def _extend_rejection(self, event: Event) -> None:
         self._body += event.get("body", b"")
         if not event.get("more_body", False):
-            self._reject(self._response["status"], self._response["headers"], self._body)
+            raw = list(self._response.get("headers") or ())
+            self._reject(self._response["status"], raw, self._body)
 
     def _reject(self, status: int, raw: RawHeaders, body: bytes) -> None:
         self.phase = "closed"
@@ -99,7 +100,7 @@ class Wire:
         self.rejection = HandshakeRejected(status, headers, body)
 
     def _write(self, kind: str, event: Event) -> None:
-        if self._is_disconnected:
+        if self.closed is not None:
             return
         if kind == "close":
             self._close_by_app(event.get("code", NORMAL), event.get("reason") or "")
@@ -129,19 +130,20 @@ class Wire:
     # The peer's end
 
     async def put(self, message: Data) -> None:
-        """Send a message to the app."""
-        while not self._is_disconnected and len(self._to_app) >= QUEUE:
+        """Send a message to the app; raises `ConnectionClosed` if it was too late for it."""
+        while self.closed is None and len(self._to_app) >= QUEUE:
             await self.wait_change()
-        if not self._is_disconnected:
-            is_text = isinstance(message, str)
-            self._to_app.append(
-                {
-                    "type": "websocket.receive",
-                    "text": message if is_text else None,
-                    "bytes": None if is_text else message,
-                }
-            )
-            self._changed()
+        if self.closed is not None:
+            raise ConnectionClosed(self.closed)
+        is_text = isinstance(message, str)
+        self._to_app.append(
+            {
+                "type": "websocket.receive",
+                "text": message if is_text else None,
+                "bytes": None if is_text else message,
+            }
+        )
+        self._changed()
 
     def take(self) -> Data:
         """Take a message that the app has sent; there must be one."""
@@ -156,12 +158,11 @@ class Wire:
 
     def leave(self, info: CloseInfo) -> None:
         """Let the peer go, with a close frame or without."""
-        if not self._is_disconnected:
+        if self.closed is None:
             self.closed = info
             self._disconnect(info.code, info.reason)
             self._changed()
 
     def _disconnect(self, code: int, reason: str) -> None:
         self.phase = "closed"
-        self._is_disconnected = True
         self._to_app.append({"type": "websocket.disconnect", "code": code, "reason": reason})
