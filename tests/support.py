@@ -70,7 +70,8 @@ class BareServer:
     async def _send(self, event: Event) -> None:
         await trio.sleep(self._seconds)
         if event["type"] in self._fails:
-            raise self._fails[event["type"]]()
+            error = self._fails[event["type"]]()
+            raise error
         self.sent.append(event)
         if self._answers and event["type"] == "websocket.close":
             self._events.append("websocket.disconnect")

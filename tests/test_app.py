@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.support import BareServer, tracebacks
 from triows import (
     App,
     Close,
@@ -23,8 +24,6 @@ from triows import (
     websocket,
 )
 from triows._types import Receive, Scope, Send
-
-from tests.support import BareServer, tracebacks
 
 
 async def status_of(client: testing.Client, path: str, **headers: str) -> int:

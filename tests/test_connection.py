@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.support import BareServer, lines, tracebacks
 from triows import (
     AlreadyAccepted,
     App,
@@ -25,8 +26,6 @@ from triows import (
     websocket,
 )
 from triows._types import Receive, Scope, Send
-
-from tests.support import BareServer, lines, tracebacks
 
 
 def serving(handler: Callable[[], Awaitable[object]], limits: Limits | None = None) -> App:
@@ -250,8 +249,7 @@ class TestEndings:
 
         async def handler() -> None:
             await trio.sleep(1)
-            async for message in websocket:
-                received.append(message)
+            received.extend([message async for message in websocket])
 
         app = serving(handler, Limits(max_message_size=10))
         async with testing.client(app) as client, client.websocket("/") as peer:

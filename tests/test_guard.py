@@ -17,7 +17,6 @@ import trio.testing
 from triows import _guard
 from triows._guard import CHUNK, WORKER, GuardedServer, PatientLock, guard_hypercorn
 
-
 Act: TypeAlias = Callable[[Any], Awaitable[None]]
 
 
@@ -71,7 +70,7 @@ class TestInstallation:
     """When the guard is there, and when it is not."""
 
     def test_a_worker_that_starts_inside_the_block_is_guarded(self, worker: ModuleType) -> None:
-        """What it looks up as `TCPServer` makes guarded connections; afterwards all is as before."""
+        """What it then looks up as `TCPServer` makes guarded connections; later all is as before."""
         with guard_hypercorn(20):
             assert isinstance(worker.TCPServer(*[None] * 5), GuardedServer)
 
@@ -172,7 +171,7 @@ class TestIsolation:
 
 
 class Stream:
-    """A WebSocket of hypercorn: it puts events into a queue for the app, and waits if that is full."""
+    """A WebSocket of hypercorn: it queues events for the app, and waits if the queue is full."""
 
     def __init__(self) -> None:
         self._channel, self.receive = trio.open_memory_channel[Any](1)

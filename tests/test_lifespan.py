@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.support import BareServer, lines, tracebacks
 from triows import (
     App,
     HandshakeRejected,
@@ -24,8 +25,6 @@ from triows import (
 )
 from triows._guard import WORKER
 from triows._types import ASGIApp, Event, Receive, Scope, Send
-
-from tests.support import BareServer, lines, tracebacks
 
 
 def without_lifespan(app: App) -> ASGIApp:
@@ -245,7 +244,7 @@ class TestAppTasks:
     async def test_they_are_outside_of_any_connection(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
-        """Started by a handler through `app.start_soon`, a task does not inherit its `websocket`."""
+        """A task that a handler starts through `app.start_soon` does not inherit its `websocket`."""
         seen: list[str] = []
         app = App(__name__)
 
@@ -297,14 +296,16 @@ class TestAppTasks:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run)
             await trio.testing.wait_all_tasks_blocked()
-            async with testing.client(without_lifespan(app)) as client:
-                async with client.websocket("/") as peer:
-                    fail.set()
-                    await trio.testing.wait_all_tasks_blocked()
-                    with pytest.raises(HandshakeRejected) as rejection:
-                        async with client.websocket("/"):
-                            pass
-                    code = (await peer.wait_closed()).code
+            async with (
+                testing.client(without_lifespan(app)) as client,
+                client.websocket("/") as peer,
+            ):
+                fail.set()
+                await trio.testing.wait_all_tasks_blocked()
+                with pytest.raises(HandshakeRejected) as rejection:
+                    async with client.websocket("/"):
+                        pass
+                code = (await peer.wait_closed()).code
 
         assert 503 == rejection.value.status
         assert 1011 == code
@@ -458,7 +459,7 @@ class TestAdmission:
     async def test_max_connections(
         self, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Beyond the bound a handshake is 503 with Retry-After; when one has left, it is welcome."""
+        """Beyond the bound a handshake is 503 with Retry-After, until another one has left."""
         app = App(__name__, limits=Limits(max_connections=1))
 
         @app.websocket("/")

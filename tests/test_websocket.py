@@ -1,12 +1,13 @@
 """The object a handler holds: the handshake's facts, accept, messages, the nursery."""
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import trio
 import trio.testing
 
+from tests.support import BareServer
 from triows import (
     AlreadyAccepted,
     App,
@@ -22,8 +23,6 @@ from triows import (
 from triows._datastructures import sdict
 from triows._draining import Draining
 from triows._websocket import WebSocket as RealWebSocket
-
-from tests.support import BareServer
 
 
 def serving(handler: Callable[[], Awaitable[object]]) -> App:
@@ -63,7 +62,7 @@ class TestObject:
         app = serving(handler)
 
         @app.lifespan
-        async def lifespan():  # type: ignore[no-untyped-def]
+        async def lifespan() -> AsyncIterator[dict[str, str]]:
             yield {"pool": "the pool"}
 
         async with testing.client(app) as client:
@@ -263,7 +262,7 @@ class TestMessages:
         """A dict is a TypeError that names the way out, and nothing was accepted for it."""
 
         async def handler() -> None:
-            with pytest.raises(TypeError, match="cannot send a dict.*send_json"):
+            with pytest.raises(TypeError, match=r"cannot send a dict.*send_json"):
                 await websocket.send({})  # type: ignore[arg-type]
             assert not websocket.is_accepted
             await websocket.accept()
@@ -287,7 +286,7 @@ class TestMessages:
     async def test_a_kind_that_was_not_expected(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
-        """`receive_text` and `receive_bytes` take their kind, and hold the other against the peer."""
+        """`receive_text` and `receive_bytes` hold a message of the other kind against the peer."""
         codes: list[int] = []
 
         async def handler() -> None:
@@ -312,8 +311,7 @@ class TestMessages:
         received: list[object] = []
 
         async def handler() -> None:
-            async for message in websocket:
-                received.append(message)
+            received.extend([message async for message in websocket])
             received.append(websocket.closed)
 
         async with testing.client(serving(handler)) as client, client.websocket("/") as peer:
@@ -332,8 +330,7 @@ class TestMessages:
         async def handler() -> None:
             await websocket.accept()
             await trio.sleep(1)
-            async for message in websocket.unwrap().unwrap():
-                received.append(message)
+            received.extend([message async for message in websocket.unwrap().unwrap()])
 
         async with testing.client(serving(handler)) as client, client.websocket("/") as peer:
             for message in ("one", "two"):

@@ -61,7 +61,7 @@ def _path_of(scope: Mapping[str, Any]) -> str:
 def reporter_of(scope: Mapping[str, Any]) -> Callable[[Exception], None]:
     """Return what hands logged failures to the test that serves this scope, if one does."""
     reporter: Callable[[Exception], None] | None
-    reporter = scope.get("extensions", {}).get("triows.errors")
+    reporter = (scope.get("extensions") or {}).get("triows.errors")
     return _keep_quiet if reporter is None else reporter
 
 

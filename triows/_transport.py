@@ -124,7 +124,7 @@ class Transport(Protocol):
         """Wait for the peer's answer to the close frame, at most `close_timeout`."""
 
     def abort(self) -> None:
-        """End the connection without a close frame; waiting sends raise."""
+        """End the connection without a close frame; who waits in a call must be cancelled."""
 
     def set_reading(self, reading: bool) -> None:
         """Stop or go on taking messages that no `receive` waits for."""

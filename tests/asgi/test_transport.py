@@ -206,6 +206,15 @@ class TestHandshake:
 
         assert [] == server.sent
 
+    async def test_a_server_that_fails_at_once(self, autojump_clock: MockClock) -> None:
+        """A network error instead of the handshake is a peer that has left."""
+
+        async def receive() -> Event:
+            raise ConnectionResetError
+
+        async with open_transport(receive, Quiet().send) as transport:
+            assert CloseInfo(1006, "", by_peer=True) == transport.closed
+
     async def test_the_peer_leaves_before_the_answer(self, autojump_clock: MockClock) -> None:
         """A handler that thinks long about its answer hears that nobody waits for it."""
         wire = Wire()

@@ -148,7 +148,7 @@ class Fuzzer:
 
     def __init__(self, server: Server, seed: int) -> None:
         self._server = server
-        self._random = random.Random(seed)  # noqa: S311
+        self._random = random.Random(seed)
         self._attacks: list[Callable[[], Awaitable[None]]] = [
             self._send_noise,
             self._send_broken_handshake,

@@ -77,7 +77,7 @@ async def test_a_receive_that_is_cancelled_every_millisecond(server: str) -> Non
     cancelled: list[int] = []
 
     async def send_all(connection: ClientConnection, seed: int) -> None:
-        pauses = random.Random(seed)  # noqa: S311
+        pauses = random.Random(seed)
         for number in numbers:
             await connection.send(number)
             if pauses.random() < 0.5:

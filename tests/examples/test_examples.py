@@ -21,7 +21,9 @@ EXAMPLES = ROOT / "examples"
 
 def target_of(path: Path) -> str:
     """Return what the command in an example's docstring serves."""
-    found = re.search(r"^    hypercorn --worker-class trio (\S+:app)$", path.read_text(), re.M)
+    found = re.search(
+        r"^    hypercorn --worker-class trio (\S+:app)$", path.read_text(), re.MULTILINE
+    )
     assert found is not None, f"{path} does not say how it is run"
     return found[1]
 
@@ -57,11 +59,10 @@ async def test_clock() -> None:
 
 async def test_clock_is_gone_with_its_client(autojump_clock: trio.testing.MockClock) -> None:
     """The handler ends within a second of its client, which the test client waits for."""
-    async with testing.client(examples.clock.app) as client:
-        async with client.websocket("/clock") as peer:
-            await peer.send("a heartbeat that nobody reads")
-            await peer.receive()
-            left_at = trio.current_time()
+    async with testing.client(examples.clock.app) as client, client.websocket("/clock") as peer:
+        await peer.send("a heartbeat that nobody reads")
+        await peer.receive()
+        left_at = trio.current_time()
 
     assert trio.current_time() - left_at < 1
 

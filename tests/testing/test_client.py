@@ -756,7 +756,7 @@ class TestRequest:
 
         async def pieces() -> AsyncGenerator[str]:
             for piece in ("one ", "two"):
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
                 yield piece
 
         async def endpoint(_: Request) -> StreamingResponse:

@@ -241,10 +241,14 @@ class TestRaiseAll:
     def test_consequence(self) -> None:
         """What an error led to is shown with it, as its cause; of a group too."""
         consequence = ValueError("closed with 1011")
-        for errors in ([KeyError()], [KeyError(), OSError()]):
-            with pytest.raises((KeyError, ExceptionGroup)) as caught:
-                raise_all(errors, consequence)
-            assert consequence is caught.value.__cause__
+
+        with pytest.raises(KeyError) as one:
+            raise_all([KeyError()], consequence)
+        with pytest.RaisesGroup(KeyError, OSError) as several:
+            raise_all([KeyError(), OSError()], consequence)
+
+        assert consequence is one.value.__cause__
+        assert consequence is several.value.__cause__
 
     def test_own_cause(self) -> None:
         """An error that has a cause keeps it: it says more than what came of it."""

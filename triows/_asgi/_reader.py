@@ -31,10 +31,10 @@ from triows._transport import size_of
 from triows._types import Data, Receive
 
 UNATTENDED = 0.25
-"""Seconds without a receiver after which the watcher reads: a departure is seen no later."""
+"""Seconds without a receiver after which the watcher reads."""
 
-LONGEST_PAUSE = 1.0
-"""Seconds, likewise, after a receiver that was so busy that the watcher looks less often."""
+LONGEST_PAUSE = 0.5
+"""Seconds between two looks at a busy receiver: its absence is seen after twice that at most."""
 
 _STALL = "stall_timeout"
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from triows._asgi._denial import denial
-from triows._asgi._link import Link
+from triows._asgi._link import PEER_IS_GONE, Link
 from triows._asgi._reader import Reader
 from triows._asgi._writer import Writer
 from triows._close import ABNORMAL, CloseInfo
@@ -96,7 +96,11 @@ class ASGITransport:
 
     async def connect(self) -> None:
         """Take the handshake from the server; `closed` is set if the peer has left already."""
-        event = await self._asgi_receive()
+        try:
+            event = await self._asgi_receive()
+        except PEER_IS_GONE:
+            self._link.depart()
+            return
         if event["type"] == "websocket.disconnect":
             self._link.depart(event)
 

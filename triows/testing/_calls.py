@@ -2,7 +2,7 @@
 
 import trio
 
-from triows._groups import split_failures
+from triows._groups import leaves_of
 from triows._types import ASGIApp, Receive, Scope, Send
 
 _PLUMBING = ("trio", "triows", "outcome", "contextlib", "functools", "anyio", "starlette")
@@ -31,11 +31,8 @@ class Call:
         try:
             with self._cancel_scope:
                 await self._app(self._scope, self._receive, self._send)
-        except BaseException as exc:
-            failures, rest = split_failures(exc)
-            self.errors += failures
-            if rest is not None:
-                raise rest from None
+        except* Exception as group:
+            self.errors += leaves_of(group)
         finally:
             self.ended.set()
 
