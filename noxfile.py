@@ -23,6 +23,9 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 PROJECT = nox.project.load_toml("pyproject.toml")
 CODE = [".ci", "benchmarks", "examples", "noxfile.py", "tests", "triows"]
 
+NOT_OF_MODULES = ("benchmarks", "contract", "docs", "e2e", "examples")
+"""Folders of `tests` that mirror no part of the package."""
+
 NOT_IN_TESTS = ",".join(f"ASYNC{n}" for n in (100, 105, 110, 112, 114, 124, 127, *range(900, 914)))
 """Rules that fakes and polls break on purpose, and those that are optional anyway."""
 
@@ -57,7 +60,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The tests of each module, on every supported Python."""
     install(session, "test")
-    others = [f"--ignore=tests/{folder}" for folder in ("contract", "docs", "e2e", "examples")]
+    others = [f"--ignore=tests/{folder}" for folder in NOT_OF_MODULES]
     session.run("pytest", *others, *session.posargs)
 
 
@@ -93,9 +96,9 @@ def e2e(session: nox.Session) -> None:
 
 @nox.session
 def examples(session: nox.Session) -> None:
-    """Every example, served as its first lines say."""
-    install(session, "test")
-    session.run("pytest", "tests/examples", *session.posargs)
+    """Every example, served as its first lines say; and that the benchmarks run."""
+    install(session, "test", "bench")
+    session.run("pytest", "tests/examples", "tests/benchmarks", *session.posargs)
 
 
 @nox.session

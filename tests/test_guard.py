@@ -70,7 +70,7 @@ class TestInstallation:
     """When the guard is there, and when it is not."""
 
     def test_a_worker_that_starts_inside_the_block_is_guarded(self, worker: ModuleType) -> None:
-        """What it then looks up as `TCPServer` makes guarded connections; later all is as before."""
+        """What it looks up as `TCPServer` makes guarded connections; later all is as before."""
         with guard_hypercorn(20):
             assert isinstance(worker.TCPServer(*[None] * 5), GuardedServer)
 

@@ -244,7 +244,7 @@ class TestAppTasks:
     async def test_they_are_outside_of_any_connection(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
-        """A task that a handler starts through `app.start_soon` does not inherit its `websocket`."""
+        """A task a handler starts through `app.start_soon` does not inherit its `websocket`."""
         seen: list[str] = []
         app = App(__name__)
 

@@ -174,12 +174,20 @@ class Work:
     def __init__(self, timer: Timer, seconds: float) -> None:
         self.is_busy = False
         self.barks: list[float] = []
-        self.watchdog = Watchdog(timer, "work", seconds, lambda: self.is_busy, self._bark)
+        self.steps = 0
+        self.watchdog = Watchdog(
+            timer,
+            "work",
+            seconds,
+            is_busy=lambda: self.is_busy,
+            progress=lambda: self.steps,
+            bark=self._bark,
+        )
 
     def step(self) -> None:
         """Begin a step, as the users of a watchdog do."""
         self.is_busy = True
-        self.watchdog.progress += 1
+        self.steps += 1
         if not self.watchdog.is_awake:
             self.watchdog.wake()
 

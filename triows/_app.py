@@ -74,7 +74,7 @@ class App:
         guard_hypercorn: bool = True,
     ) -> None:
         self.import_name = import_name
-        self.limits = Limits() if limits is None else limits
+        self.limits: Limits = Limits() if limits is None else limits
         self._origins = parse_origins(origins)
         self._router: Router[Route] = Router()
         self._routes: dict[str, Route] = {}

@@ -83,5 +83,5 @@ class WebSocketProxy:
         raise TypeError("websocket cannot be pickled or copied: it belongs to one task")
 
 
-websocket = cast("WebSocket", WebSocketProxy())
+websocket: WebSocket = cast("WebSocket", WebSocketProxy())
 """The connection of the current task, a `WebSocket`. Outside of one: `OutsideConnection`."""

@@ -53,8 +53,8 @@ class Close(TriowsError):
 
     def __init__(self, code: int = NORMAL, reason: str = "") -> None:
         super().__init__(code, reason)
-        self.code = check_code(code)
-        self.reason = cut_reason(reason)
+        self.code: int = check_code(code)
+        self.reason: str = cut_reason(reason)
 
     def __str__(self) -> str:
         return f"close with {self.code} {self.reason!r}"
@@ -79,11 +79,11 @@ class Reject(TriowsError):
         super().__init__(status, body, headers)
         if not 300 <= status <= 599:
             raise ValueError(f"a handshake is refused with a status of 300 to 599, not {status!r}")
-        self.status = int(status)
+        self.status: int = int(status)
         self.headers: RawHeaders = encode_headers(headers)
         if isinstance(body, str) and not any(name == b"content-type" for name, _ in self.headers):
             self.headers.append((b"content-type", b"text/plain; charset=utf-8"))
-        self.body = body.encode(errors="replace") if isinstance(body, str) else bytes(body)
+        self.body: bytes = body.encode(errors="replace") if isinstance(body, str) else bytes(body)
 
     def __str__(self) -> str:
         return f"reject with HTTP {self.status}"
@@ -96,7 +96,7 @@ class PeerError(TriowsError):
 
     def __init__(self, message: str, code: int | None = None) -> None:
         super().__init__(message)
-        self.code = check_code(self.default_code if code is None else code)
+        self.code: int = check_code(self.default_code if code is None else code)
 
 
 class ProtocolViolation(PeerError):
@@ -150,7 +150,7 @@ class HandshakeRejected(TriowsError):
         super().__init__(status, headers, body)
         self.status = status
         self.headers = headers
-        self.body = body
+        self.body: bytes = body
 
     def __str__(self) -> str:
         return f"the handshake was answered with HTTP {self.status}: {self.body[:200]!r}"

@@ -140,6 +140,12 @@ class PatientLock(Turnstile):
                 await self.enter()
         self.is_taken = True
 
+    async def __aexit__(self, *_: object) -> None:
+        if self.waiting:
+            self.leave()
+        else:
+            self.is_taken = False
+
 
 def guard_writes(server: Any, stream: Any, timer: Timer, send_timeout: float) -> None:
     """Close the socket under a write of the server that makes no progress for `send_timeout`.
@@ -147,25 +153,34 @@ def guard_writes(server: Any, stream: Any, timer: Timer, send_timeout: float) ->
     The stream keeps its type and its other methods: hypercorn takes an AttributeError
     for "not TLS".
     """
-    lock = PatientLock()
-    server.send_lock = lock
+    server.send_lock = lock = PatientLock()
     plain = getattr(stream, "transport_stream", stream)
-    watchdog = Watchdog(
-        timer, "send_timeout", send_timeout, lock.is_anyone_inside, plain.socket.close
+    writes = WatchedWrites(plain.send_all)
+    writes.watchdog = Watchdog(
+        timer,
+        "send_timeout",
+        send_timeout,
+        is_busy=lock.is_anyone_inside,
+        progress=lambda: writes.count,
+        bark=plain.socket.close,
     )
-    plain.send_all = WatchedWrites(plain.send_all, watchdog).send_all
+    plain.send_all = writes.send_all
 
 
 class WatchedWrites:
-    """The writes of a stream, under the eye of a watchdog."""
+    """The writes of a stream, counted for a watchdog."""
 
-    def __init__(self, send_all: SendAll, watchdog: Watchdog) -> None:
+    watchdog: Watchdog
+
+    def __init__(self, send_all: SendAll) -> None:
+        self.count = 0
         self._send_all = send_all
-        self._watchdog = watchdog
 
     def send_all(self, data: bytes | bytearray | memoryview) -> Coroutine[Any, Any, None]:
         """Like the stream's own; a write that was given up raises `trio.ClosedResourceError`."""
-        self._step()
+        self.count += 1
+        if not self.watchdog.is_awake:
+            self.watchdog.wake()
         if len(data) <= CHUNK:
             return self._send_all(data)
         return self._send_in_chunks(data)
@@ -173,10 +188,5 @@ class WatchedWrites:
     async def _send_in_chunks(self, data: bytes | bytearray | memoryview) -> None:
         with memoryview(data) as view:
             for start in range(0, len(view), CHUNK):
-                self._step()
+                self.count += 1
                 await self._send_all(view[start : start + CHUNK])
-
-    def _step(self) -> None:
-        self._watchdog.progress += 1
-        if not self._watchdog.is_awake:
-            self._watchdog.wake()

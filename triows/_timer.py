@@ -62,7 +62,7 @@ def _nothing() -> None:
 
 
 class Watchdog:
-    """Notices that some work makes no progress, at the price of one addition a step.
+    """Notices that some work makes no progress, and costs the work next to nothing.
 
     It looks `LOOKS` times in the given time while there is work, and not at all without:
     so what is stuck is noticed after the time, or a quarter of it later.
@@ -72,10 +72,10 @@ class Watchdog:
         name: Of its deadline in the timer.
         seconds: How long there may be no progress.
         is_busy: Tells whether there is work at the moment.
+        progress: Counts the steps of the work.
         bark: Called once when the work is stuck; then it sleeps.
 
     Attributes:
-        progress: To be increased with each step of the work.
         is_awake: It is looking. If not, whoever begins a step calls `wake`.
     """
 
@@ -86,23 +86,25 @@ class Watchdog:
         timer: Timer,
         name: str,
         seconds: float,
+        *,
         is_busy: Callable[[], bool],
+        progress: Callable[[], int],
         bark: Callable[[], None],
     ) -> None:
-        self.progress = 0
         self.is_awake = False
         self._timer = timer
         self._name = name
         self._seconds = seconds
         self._is_busy = is_busy
+        self._progress = progress
         self._bark = bark
         self._seen = 0
         self._looks = 0
 
     def wake(self) -> None:
-        """Look after the work from now on; to be called after `progress` was increased."""
+        """Look after the work from now on; to be called after a step was counted."""
         self.is_awake = True
-        self._seen = self.progress
+        self._seen = self._progress()
         self._looks = 0
         self._look_again()
 
@@ -113,8 +115,9 @@ class Watchdog:
         if not self._is_busy():
             self.is_awake = False
             return
-        self._looks = self._looks + 1 if self._seen == self.progress else 0
-        self._seen = self.progress
+        progress = self._progress()
+        self._looks = self._looks + 1 if self._seen == progress else 0
+        self._seen = progress
         if self._looks < self.LOOKS:
             self._look_again()
         else:

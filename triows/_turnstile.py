@@ -12,11 +12,13 @@ class Turnstile:
 
     Attributes:
         is_taken: A task is inside. May be set by one that found it False, which is
-            then inside.
+            then inside; it may be reset by one that leaves and finds nobody waiting.
+        waiting: Tasks that wait for their turn.
     """
 
     def __init__(self) -> None:
         self.is_taken = False
+        self.waiting = 0
         self._queue = trio.lowlevel.ParkingLot()
 
     def is_anyone_inside(self) -> bool:
@@ -26,7 +28,11 @@ class Turnstile:
     async def enter(self) -> None:
         """Wait for the turn; cancelled, it is passed on. No checkpoint if nobody is inside."""
         if self.is_taken:
-            await self._queue.park()
+            self.waiting += 1
+            try:
+                await self._queue.park()
+            finally:
+                self.waiting -= 1
         self.is_taken = True
 
     def leave(self) -> None:

@@ -92,6 +92,9 @@ class WebSocket(Request):
         self._answered = trio.lowlevel.ParkingLot()
         self._accept_headers: RawHeaders = []
         self._status = 499
+        # From the accept on, the transport's own.
+        self._receive: Callable[[], Coroutine[Any, Any, Data]] = self._receive_first
+        self._send: Callable[[Data], Coroutine[Any, Any, None]] = self._send_first
 
     def __repr__(self) -> str:
         ending = "open" if self.closed is None else str(self.closed)
@@ -211,6 +214,9 @@ class WebSocket(Request):
         try:
             await self._transport.accept(subprotocol, headers)
             self._handshake = Handshake.ACCEPTED
+            self._send = self._transport.send
+            if not self._discard:
+                self._receive = self._transport.receive
             self._status = 101
             self.subprotocol = subprotocol
             self._accept_headers = headers
@@ -276,9 +282,7 @@ class WebSocket(Request):
             StateError: The route discards what comes in.
         """
         # No coroutine of our own: each one is resumed whenever the innermost is.
-        if self._handshake is Handshake.ACCEPTED and not self._discard:
-            return self._transport.receive()
-        return self._receive_first()
+        return self._receive()
 
     async def _receive_first(self) -> Data:
         if self._discard:
@@ -326,14 +330,21 @@ class WebSocket(Request):
             TypeError: The message is neither str nor bytes.
         """
         # As in `receive`.
-        if self._handshake is Handshake.ACCEPTED and isinstance(message, (str, bytes)):
-            return self._transport.send(message)
-        return self._send_first(message)
+        if isinstance(message, (str, bytes)):
+            return self._send(message)
+        return self._send_copy(message)
 
-    async def _send_first(self, message: object) -> None:
-        plain = _plain(message)
+    async def _send_first(self, message: Data) -> None:
         await self.accept()
-        await self._transport.send(plain)
+        await self._transport.send(message)
+
+    async def _send_copy(self, message: object) -> None:
+        if not isinstance(message, bytearray | memoryview):
+            raise TypeError(
+                f"cannot send a {type(message).__name__}: send takes str or bytes; "
+                "for other values there is send_json"
+            )
+        await self._send(bytes(message))
 
     async def send_json(self, value: Any) -> None:
         """Like `send`, but encodes the value as JSON text; TypeError if it has no JSON form."""
@@ -362,14 +373,3 @@ class WebSocket(Request):
         if self.closed is None:
             self._lifeline().closing(str(CloseInfo(code, reason, by_peer=False)))
         await self._transport.close(code, reason)
-
-
-def _plain(message: object) -> Data:
-    if isinstance(message, str):
-        return str(message)
-    if isinstance(message, bytes | bytearray | memoryview):
-        return bytes(message)
-    raise TypeError(
-        f"cannot send a {type(message).__name__}: send takes str or bytes; "
-        "for other values there is send_json"
-    )

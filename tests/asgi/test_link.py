@@ -2,7 +2,7 @@
 
 import pytest
 
-from triows._asgi._link import Link
+from triows._asgi._link import GONE, Link
 from triows._close import CloseInfo
 from triows._types import Event
 
@@ -29,10 +29,10 @@ def test_begins_open() -> None:
         (disconnect(code=1001, reason=None), 1001, ""),
         (disconnect(), 1005, ""),
         (disconnect(code=None, reason="hm"), 1005, "hm"),
-        (None, 1006, ""),
+        (GONE, 1006, ""),
     ],
 )
-def test_departure_of_the_peer(event: Event | None, code: int, reason: str) -> None:
+def test_departure_of_the_peer(event: Event, code: int, reason: str) -> None:
     """The server's code is kept; without one it is 1005, without a word from the server 1006."""
     link = Link()
 

@@ -63,9 +63,9 @@ class Server:
         return self.events.popleft()
 
 
-async def never_refuse(fault: PeerError) -> None:
-    """Stand in for a refusal where none is due."""
-    raise fault
+async def never_told() -> None:
+    """Stand in for the way to tell the peer of a fault, where there is none."""
+    raise AssertionError("there was no fault to tell the peer of")
 
 
 @asynccontextmanager
@@ -73,12 +73,12 @@ async def open_reader(
     receive: Receive,
     link: Link | None = None,
     limits: Limits | None = None,
-    refuse: Callable[[PeerError], Awaitable[None]] = never_refuse,
+    tell_fault: Callable[[], Awaitable[None]] = never_told,
 ) -> AsyncGenerator[Reader]:
     """Run a reader and its watcher around a block."""
     link = link or Link()
     async with open_timer() as timer, trio.open_nursery() as nursery:
-        reader = Reader(receive, link, limits or Limits(), timer, refuse)
+        reader = Reader(receive, link, limits or Limits(), timer, tell_fault)
         link.on_change = reader.wake
         nursery.start_soon(reader.watch)
         yield reader
@@ -315,7 +315,7 @@ class TestWatcher:
         server = Server()
         server.disconnect(1000)
         async with open_timer() as timer, trio.open_nursery() as nursery:
-            reader = Reader(server.receive, Link(), Limits(), timer, never_refuse)
+            reader = Reader(server.receive, Link(), Limits(), timer, never_told)
             nursery.start_soon(reader.watch)
 
         assert UNATTENDED == trio.current_time()
@@ -324,7 +324,7 @@ class TestWatcher:
         """It ends at once if the writer, say, finds out that the peer is gone."""
         link = Link()
         async with open_timer() as timer, trio.open_nursery() as nursery:
-            reader = Reader(Server().receive, link, Limits(), timer, never_refuse)
+            reader = Reader(Server().receive, link, Limits(), timer, never_told)
             link.on_change = reader.wake
             nursery.start_soon(reader.watch)
             await wait_all_tasks_blocked()
@@ -645,34 +645,36 @@ class TestMessageSize:
         """One byte more is the peer's fault; the message is neither received nor counted."""
         server = Server(data)
         link = Link()
-        faults: list[PeerError] = []
+        told: list[PeerError | None] = []
 
-        async def refuse(fault: PeerError) -> None:
-            faults.append(fault)
-            link.closed = CloseInfo(fault.code, str(fault), by_peer=False)
+        async def tell_fault() -> None:
+            told.append(link.fault)
 
         limits = Limits(max_message_size=12)
-        async with open_reader(server.receive, link, limits, refuse) as reader:
+        async with open_reader(server.receive, link, limits, tell_fault) as reader:
             with pytest.raises(ConnectionClosed) as caught:
                 await reader.receive()
+            await wait_all_tasks_blocked()
             assert CloseInfo(1009, "a message is larger than 12 bytes", by_peer=False) == (
                 caught.value.info
             )
             assert 0 == reader.received
-        assert [MessageTooBig] == [type(fault) for fault in faults]
+        assert [MessageTooBig] == [type(fault) for fault in told]
 
     async def test_seen_by_the_watcher(self, autojump_clock: MockClock) -> None:
         """What is too big is refused also while nobody receives; what came before is kept."""
         server = Server("fine", "x" * 13)
         link = Link()
+        told: list[PeerError | None] = []
 
-        async def refuse(fault: PeerError) -> None:
-            link.closed = CloseInfo(fault.code, str(fault), by_peer=False)
+        async def tell_fault() -> None:
+            told.append(link.fault)
 
         limits = Limits(max_message_size=12)
-        async with open_reader(server.receive, link, limits, refuse) as reader:
+        async with open_reader(server.receive, link, limits, tell_fault) as reader:
             await trio.sleep(1)
-            assert link.closed is not None
+            assert [link.fault] == told
+            assert isinstance(link.fault, MessageTooBig)
 
             assert ["fine"] == await receive_all(reader)
 
@@ -684,7 +686,7 @@ class TestEagerly:
         """Messages to a handler that only pushes fill no inbox, however many they are."""
         server = Server(*["heartbeat"] * 1000)
         async with open_reader(server.receive) as reader:
-            reader.is_eager = True
+            reader.discards = True
             reader.wake()
             await wait_all_tasks_blocked()
 
@@ -696,7 +698,7 @@ class TestEagerly:
         server = Server()
         link = Link()
         async with open_reader(server.receive, link) as reader:
-            reader.is_eager = True
+            reader.discards = True
             reader.wake()
             await wait_all_tasks_blocked()
             server.disconnect(1001)
@@ -708,7 +710,7 @@ class TestEagerly:
     async def test_lets_others_run(self, autojump_clock: MockClock) -> None:
         """A peer that floods a server that never waits does not starve other connections."""
         async with open_reader(returning(message("flood"))) as reader:
-            reader.is_eager = True
+            reader.discards = True
             reader.wake()
             for _ in range(100):
                 await trio.lowlevel.checkpoint()
@@ -734,7 +736,6 @@ class TestAfterOurClose:
             nursery.start_soon(receive)
             await wait_all_tasks_blocked()
             link.closed = ours
-            reader.is_eager = True
             reader.wake()
             server.say("too late")
             await wait_all_tasks_blocked()
@@ -759,7 +760,6 @@ class TestAfterOurClose:
             nursery.start_soon(receive)
             await trio.sleep(1)
             link.closed = CloseInfo(1000, "", by_peer=False)
-            reader.is_eager = True
             reader.wake()
             await trio.sleep(3)
             assert reader.is_received_from
@@ -781,7 +781,6 @@ class TestAfterOurClose:
             nursery.start_soon(receive)
             await wait_all_tasks_blocked()
             link.closed = CloseInfo(1000, "", by_peer=False)
-            reader.is_eager = True
             reader.wake()
             await wait_all_tasks_blocked()
             server.say("crossed the close")

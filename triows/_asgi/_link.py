@@ -20,6 +20,10 @@ TURN_MASK = 31
 """Every 32nd call is a full checkpoint; a power of two, so that counting costs one `&`."""
 
 
+GONE: Event = {"type": "websocket.disconnect", "code": ABNORMAL}
+"""What a server should have said that raised instead."""
+
+
 class Link:
     """The state of a connection over ASGI.
 
@@ -47,22 +51,25 @@ class Link:
         assert self.closed is not None, "it is asked for when `closed` was seen"
         return ConnectionClosed(self.closed, self.owner)
 
-    def depart(self, event: Event | None = None) -> None:
+    def depart(self, event: Event = GONE) -> None:
         """Hear that the peer is gone: by the server's event, or without a word."""
-        was_open = self.closed is None
         self.is_departed = True
-        if self.closed is None:
-            self.closed = _ending_of(event)
+        code = event.get("code")
+        reason = event.get("reason") or ""
+        self._end(CloseInfo(NO_STATUS if code is None else code, reason, by_peer=True))
+
+    def fail(self, fault: PeerError) -> None:
+        """End the connection for what the peer did (RFC 6455 §7.1.7); it must be told yet."""
+        self.fault = fault
+        self._end(CloseInfo(fault.code, str(fault), by_peer=False))
+
+    def _end(self, ending: CloseInfo) -> None:
+        was_open = self.closed is None
+        if was_open:
+            self.closed = ending
         self.on_change()
         if was_open:
-            self.on_peer_gone(self.closed)
-
-
-def _ending_of(event: Event | None) -> CloseInfo:
-    if event is None:
-        return CloseInfo(ABNORMAL, "", by_peer=True)
-    code = event.get("code")
-    return CloseInfo(NO_STATUS if code is None else code, event.get("reason") or "", by_peer=True)
+            self.on_peer_gone(ending)
 
 
 def _ignore(*_: object) -> None:

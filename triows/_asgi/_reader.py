@@ -22,13 +22,13 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from triows._asgi._link import PEER_IS_GONE, TURN_MASK, Link
+from triows._asgi._link import GONE, PEER_IS_GONE, TURN_MASK, Link
 from triows._close import TRY_AGAIN_LATER
-from triows._errors import MessageTooBig, PeerError
+from triows._errors import MessageTooBig
 from triows._limits import Limits
 from triows._timer import Timer
 from triows._transport import size_of
-from triows._types import Data, Receive
+from triows._types import Data, Event, Receive
 
 UNATTENDED = 0.25
 """Seconds without a receiver after which the watcher reads."""
@@ -45,7 +45,7 @@ class Reader:
     Attributes:
         received: Messages so far, discarded ones included.
         last_received: When the last one came; kept up where `idle_timeout` is set.
-        is_eager: The watcher reads without waiting for the absence of a receiver.
+        discards: The watcher reads all the time, and drops what comes.
     """
 
     def __init__(
@@ -54,16 +54,17 @@ class Reader:
         link: Link,
         limits: Limits,
         timer: Timer,
-        refuse: Callable[[PeerError], Awaitable[None]],
+        tell_fault: Callable[[], Awaitable[None]],
     ) -> None:
         self.received = 0
         self.last_received = trio.current_time()
-        self.is_eager = False
+        self.discards = False
         self._asgi_receive = receive
         self._link = link
         self._limits = limits
         self._timer = timer
-        self._refuse = refuse
+        self._tell_fault = tell_fault
+        self._fault_is_told = False
         # UTF-8 takes at most four bytes a character; most messages are far below that.
         self._surely_small = limits.max_message_size // 4
         self._is_timed = limits.idle_timeout is not None
@@ -107,7 +108,19 @@ class Reader:
                     raise self._link.ended()
                 if self._inside is not None:
                     await self._wait_for_arrival()
-                elif (message := await self._read("receiver")) is not None:
+                    continue
+                # As `_read`, but for the coroutine: this is the way of every message.
+                self._inside = "receiver"
+                try:
+                    event = await self._asgi_receive()
+                except PEER_IS_GONE:
+                    event = GONE
+                finally:
+                    self._inside = None
+                    if self._watcher_awaits_exit:
+                        self._release_watcher()
+                message = self._admit(event)
+                if message is not None:
                     return message
         finally:
             self._is_receiving = False
@@ -119,19 +132,23 @@ class Reader:
         finally:
             self._is_waiting = False
 
-    async def _read(self, who: str) -> Data | None:
+    def _release_watcher(self) -> None:
+        self._watcher_awaits_exit = False
+        self._watcher.unpark_all()
+
+    async def _read(self) -> Data | None:
         """Take one event from the server; None if it was no message, or none to be had."""
-        self._inside = who
+        self._inside = "watcher"
         try:
             event = await self._asgi_receive()
         except PEER_IS_GONE:
-            self._link.depart()
-            return None
+            event = GONE
         finally:
             self._inside = None
-            if self._watcher_awaits_exit:
-                self._watcher_awaits_exit = False
-                self._watcher.unpark_all()
+        return self._admit(event)
+
+    def _admit(self, event: Event) -> Data | None:
+        """Return the message of an event; None if it has none, or one that ends the connection."""
         if event["type"] != "websocket.receive" or self._link.closed is not None:
             if event["type"] == "websocket.disconnect":
                 self._link.depart(event)
@@ -141,19 +158,14 @@ class Reader:
         if message is None:
             message = event.get("bytes")
             assert message is not None, "servers put text or bytes into websocket.receive (ASGI)"
-        if len(message) > self._surely_small and await self._is_too_big(message):
+        if len(message) > self._surely_small and size_of(message) > self._limits.max_message_size:
+            limit = self._limits.max_message_size
+            self._link.fail(MessageTooBig(f"a message is larger than {limit} bytes"))
             return None
         self.received += 1
         if self._is_timed:
             self.last_received = trio.current_time()
         return message
-
-    async def _is_too_big(self, message: Data) -> bool:
-        limit = self._limits.max_message_size
-        if size_of(message) <= limit:
-            return False
-        await self._refuse(MessageTooBig(f"a message is larger than {limit} bytes"))
-        return True
 
     # The inbox
 
@@ -206,10 +218,13 @@ class Reader:
         """Read whenever nobody else does, until the peer is gone."""
         while not self._link.is_departed:
             await self._wait_unattended()
+            if self._has_fault_to_tell():
+                self._fault_is_told = True
+                await self._tell_fault()
             # Nothing may come between this look and the read: a receiver may be inside by then.
             while self._should_read():
-                message = await self._read("watcher")
-                if message is not None and not self.is_eager:
+                message = await self._read()
+                if message is not None and not self._is_eager():
                     self._keep(message)
                 is_awaited = self._is_waiting
                 self._arrivals.unpark_all()
@@ -217,17 +232,23 @@ class Reader:
                 if is_awaited:
                     break
 
+    def _is_eager(self) -> bool:
+        return self.discards or self._link.closed is not None
+
+    def _has_fault_to_tell(self) -> bool:
+        return self._link.fault is not None and not self._fault_is_told
+
     def _should_read(self) -> bool:
-        if self._link.is_departed or self._inside is not None:
+        if self._link.is_departed or self._inside is not None or self._has_fault_to_tell():
             return False
-        return self.is_eager or not (self._is_paused or self._is_full)
+        return self._is_eager() or not (self._is_paused or self._is_full)
 
     async def _wait_unattended(self) -> None:
         visits, pause = -1, UNATTENDED
         while not self._link.is_departed:
-            if self.is_eager and self._inside is None:
+            if self._inside is None and self._is_eager():
                 return
-            if self._inside is not None and (self.is_eager or visits == self._visits):
+            if self._inside is not None and (self._is_eager() or visits == self._visits):
                 # Somebody waits for the next message, maybe for hours: look no more.
                 self._watcher_awaits_exit = True
                 await self._watcher.park()

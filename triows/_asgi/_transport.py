@@ -45,7 +45,7 @@ class ASGITransport:
         self._discard = discard
         self._link = Link()
         self._link.on_change = self._wake
-        self._reader = Reader(receive, self._link, limits, timer, self._refuse)
+        self._reader = Reader(receive, self._link, limits, timer, self._send_close)
         self._writer = Writer(send, self._link, limits, timer, nursery)
         # On the way of every message: no layer between.
         self.receive = self._reader.receive
@@ -113,7 +113,7 @@ class ASGITransport:
         )
         self._reader.last_received = trio.current_time()
         if self._discard:
-            self._reader.is_eager = True
+            self._reader.discards = True
             self._wake()
 
     async def reject(self, status: int, headers: RawHeaders, body: bytes) -> None:
@@ -134,22 +134,10 @@ class ASGITransport:
         """Send what is queued, then a close frame; then somebody must read on."""
         await trio.lowlevel.checkpoint_if_cancelled()
         if self.closed is None:
-            self._end_here(CloseInfo(code, reason, by_peer=False))
+            self._link.closed = CloseInfo(code, reason, by_peer=False)
             self._reader.drop_inbox()
+            self._wake()
         await self._send_close()
-
-    async def _refuse(self, fault: PeerError) -> None:
-        """Fail the connection (RFC 6455 §7.1.7); what came before is still delivered."""
-        ending = CloseInfo(fault.code, str(fault), by_peer=False)
-        self._link.fault = fault
-        self._end_here(ending)
-        self._link.on_peer_gone(ending)
-        await self._send_close()
-
-    def _end_here(self, ending: CloseInfo) -> None:
-        self._link.closed = ending
-        self._reader.is_eager = True
-        self._wake()
 
     async def _send_close(self) -> None:
         assert self.closed is not None, "what is sent is how it ended"

@@ -55,7 +55,12 @@ class Writer:
         self._turn = 0
         self._turnstile = Turnstile()
         self._watchdog = Watchdog(
-            timer, _WRITE, limits.send_timeout, self._turnstile.is_anyone_inside, self._bark
+            timer,
+            _WRITE,
+            limits.send_timeout,
+            is_busy=self._turnstile.is_anyone_inside,
+            progress=self._writes,
+            bark=self._bark,
         )
         self._is_close_sent = False
         self._outbox: deque[Prepared] = deque()
@@ -71,11 +76,13 @@ class Writer:
 
     async def send(self, message: Data) -> None:
         """Send a message, after those of earlier calls."""
+        # On the way of every message: the calls that are not made here are made good below.
         await trio.lowlevel.checkpoint_if_cancelled()
         earlier = self._queued
-        if self._turnstile.is_taken:
-            await self._turnstile.enter()
-        self._turnstile.is_taken = True
+        turnstile = self._turnstile
+        if turnstile.is_taken:
+            await turnstile.enter()
+        turnstile.is_taken = True
         try:
             # Inside: a call that let others run before it would be overtaken.
             self._turn += 1
@@ -85,29 +92,34 @@ class Writer:
                 await self._flush(earlier)
             if self._link.closed is not None:
                 raise self._link.ended()
-            # As in `_write`, without another layer on the way of every message.
-            self._begin_write()
+            if not self._watchdog.is_awake:
+                self._watchdog.wake()
+            event: Event
+            if isinstance(message, str):
+                event = {"type": "websocket.send", "text": message}
+            else:
+                event = {"type": "websocket.send", "bytes": message}
             try:
-                await self._asgi_send(_event_of(message))
+                await self._asgi_send(event)
             except BaseException as exc:
                 self._end_badly(exc)
                 raise
         finally:
-            self._turnstile.leave()
+            if turnstile.waiting:
+                turnstile.leave()
+            else:
+                turnstile.is_taken = False
         self.sent += 1
 
     async def _write(self, event: Event) -> None:
-        self._begin_write()
+        self._turn += 1
+        if not self._watchdog.is_awake:
+            self._watchdog.wake()
         try:
             await self._asgi_send(event)
         except BaseException as exc:
             self._end_badly(exc)
             raise
-
-    def _begin_write(self) -> None:
-        self._watchdog.progress += 1
-        if not self._watchdog.is_awake:
-            self._watchdog.wake()
 
     def _end_badly(self, exc: BaseException) -> None:
         if isinstance(exc, UnicodeEncodeError):
@@ -120,6 +132,9 @@ class Writer:
                 error_log.warning("the server failed, and its connection is lost: %r", exc)
             self._link.depart()
             raise self._link.ended() from exc
+
+    def _writes(self) -> int:
+        return self._turn
 
     def _bark(self) -> None:
         reason = f"peer has not read for {self._limits.send_timeout:g} s"
@@ -191,7 +206,6 @@ class Writer:
                 self._outbox.clear()
             else:
                 self.sent += 1
-            self._turn += 1
             if self._turn & TURN_MASK:
                 await trio.lowlevel.checkpoint_if_cancelled()
             else:

@@ -76,7 +76,7 @@ class Client:
             await peer.wait_answer()
             yield peer
             await peer.close()
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: ASYNC103  # raised below
             thrown = exc
         if thrown is None or _is_ending(thrown):
             await self._conclude(call, peer, thrown)
@@ -89,8 +89,8 @@ class Client:
         peer.drop()
         try:
             await call.wait_ended(self._timeout)
-        except BaseException as exc:
-            await self._abandon(call, peer)
+        except BaseException as exc:  # noqa: ASYNC103  # raised by raise_all
+            await self._abandon(call, peer)  # noqa: ASYNC102  # shielded there
             raise_all([exc, *call.errors])
         if call.errors:
             raise_all(call.errors, ending)
@@ -243,7 +243,7 @@ async def client(app: ASGIApp, *, timeout: float = 10.0) -> AsyncGenerator[Clien
             failures: list[BaseException] = []
             try:
                 yield tester
-            except BaseException as exc:
+            except BaseException as exc:  # noqa: ASYNC103  # raised below
                 failures.append(exc)
             try:
                 with trio.CancelScope(shield=True):

@@ -26,7 +26,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.phase: Phase = "handshake"
-        self.is_stalled = False
+        self.is_stalled: bool = False
         self.rejection: HandshakeRejected | None = None
         self.subprotocol: str | None = None
         self.accept_headers: RawHeaders = []

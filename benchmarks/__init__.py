@@ -1,0 +1,1 @@
+"""What a message costs the server, next to what it costs the others."""

@@ -1,0 +1,85 @@
+"""Tables of what was measured, and records of them that say where."""
+
+import os
+import platform
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from benchmarks.rounds import Row, Spread
+
+RESULTS = Path(__file__).parent / "results"
+
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def table(rows: list[Row], base: str) -> str:
+    """Return the rows as a Markdown table that also reads well in a terminal."""
+    head = ["", "CPU µs/message", "min-max", f"ratio to {base}", "min-max", "messages/s", "busy"]
+    cells = [head, *[_cells(row) for row in rows]]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    rule = ["-" * widths[0], *["-" * (width - 1) + ":" for width in widths[1:]]]
+    return "\n".join(_line(line, widths) for line in [head, rule, *cells[1:]])
+
+
+def _cells(row: Row) -> list[str]:
+    cost, ratio = row.cost, row.ratio
+    return [
+        row.name,
+        f"{cost.median:.1f}",
+        f"{cost.least:.1f}-{cost.most:.1f}",
+        f"{ratio.median:.3f}",
+        f"{ratio.least:.3f}-{ratio.most:.3f}",
+        f"{row.rate:,.0f}",
+        f"{row.busy:.0%}",
+    ]
+
+
+def _line(cells: list[str], widths: list[int]) -> str:
+    first = cells[0].ljust(widths[0])
+    rest = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
+    return "| " + " | ".join([first, *rest]) + " |"
+
+
+def judge(name: str, ratio: Spread, **limits: float) -> str:
+    """Return a line that says which limits the median of a ratio keeps."""
+    said = [f"{label} {limit:.2f} {_kept(ratio, limit)}" for label, limit in limits.items()]
+    return f"{name}: {ratio.median:.3f}; " + ", ".join(said)
+
+
+def _kept(ratio: Spread, limit: float) -> str:
+    return "kept" if ratio.median <= limit else "MISSED"
+
+
+def record(name: str, *, title: str, command: str, packages: Iterable[str], body: str) -> Path:
+    """Write a result to `results/`, over an older one, and return where.
+
+    It names the machine's make, not the machine.
+    """
+    facts = {
+        "date": f"{datetime.now(UTC).date()}",
+        "CPU": _cpu(),
+        "system": f"{platform.system()} {platform.release()}",
+        "Python": f"{platform.python_implementation()} {platform.python_version()}",
+        "packages": ", ".join(f"{package} {_version(package)}" for package in packages),
+        "command": f"`{command}`",
+    }
+    listed = "\n".join(f"- {label}: {fact}" for label, fact in facts.items())
+    path = RESULTS / f"{name}.md"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"# {title}\n\n{listed}\n\n{body}\n", encoding="utf-8")
+    return path
+
+
+def _cpu() -> str:
+    lines = _CPUINFO.read_text(encoding="utf-8").splitlines()
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return f"{next(models, platform.machine())}, {os.cpu_count()} cores"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "from the working tree"
