@@ -133,6 +133,8 @@ class PatientLock(Turnstile):
     Free, it is no checkpoint, as hypercorn's is: the write that follows makes one.
     """
 
+    __slots__ = ()
+
     async def __aenter__(self) -> None:
         if self.is_taken:
             # Bounded: whoever writes makes progress, or is cut off.
@@ -170,9 +172,10 @@ def guard_writes(server: Any, stream: Any, timer: Timer, send_timeout: float) ->
 class WatchedWrites:
     """The writes of a stream, counted for a watchdog."""
 
-    watchdog: Watchdog
+    __slots__ = ("_send_all", "count", "watchdog")
 
     def __init__(self, send_all: SendAll) -> None:
+        self.watchdog: Watchdog  # counts on this object, and so comes after it
         self.count = 0
         self._send_all = send_all
 

@@ -79,6 +79,18 @@ class Watchdog:
         is_awake: It is looking. If not, whoever begins a step calls `wake`.
     """
 
+    __slots__ = (
+        "_bark",
+        "_is_busy",
+        "_looks",
+        "_name",
+        "_progress",
+        "_seconds",
+        "_seen",
+        "_timer",
+        "is_awake",
+    )
+
     LOOKS = 4
 
     def __init__(

@@ -16,6 +16,8 @@ class Turnstile:
         waiting: Tasks that wait for their turn.
     """
 
+    __slots__ = ("_queue", "is_taken", "waiting")
+
     def __init__(self) -> None:
         self.is_taken = False
         self.waiting = 0

@@ -48,6 +48,31 @@ class Reader:
         discards: The watcher reads all the time, and drops what comes.
     """
 
+    __slots__ = (
+        "_arrivals",
+        "_asgi_receive",
+        "_fault_is_told",
+        "_inbox",
+        "_inbox_bytes",
+        "_inside",
+        "_is_full",
+        "_is_paused",
+        "_is_receiving",
+        "_is_timed",
+        "_is_waiting",
+        "_limits",
+        "_link",
+        "_surely_small",
+        "_tell_fault",
+        "_timer",
+        "_visits",
+        "_watcher",
+        "_watcher_awaits_exit",
+        "discards",
+        "last_received",
+        "received",
+    )
+
     def __init__(
         self,
         receive: Receive,

@@ -42,6 +42,25 @@ class Writer:
         sent: Messages so far.
     """
 
+    __slots__ = (
+        "_asgi_send",
+        "_context",
+        "_is_close_sent",
+        "_limits",
+        "_link",
+        "_nursery",
+        "_outbox",
+        "_outbox_bytes",
+        "_outbox_filled",
+        "_queued",
+        "_scopes",
+        "_timer",
+        "_turn",
+        "_turnstile",
+        "_watchdog",
+        "sent",
+    )
+
     def __init__(
         self, send: Send, link: Link, limits: Limits, timer: Timer, nursery: trio.Nursery
     ) -> None:
