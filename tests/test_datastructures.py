@@ -3,7 +3,6 @@
 import copy
 import pickle
 from collections.abc import Callable
-from time import perf_counter
 from typing import Any
 
 import pytest
@@ -146,11 +145,12 @@ def test_headers_are_a_mapping(raw: list[tuple[bytes, bytes]]) -> None:
     assert len(raw) == sum(len(headers.get_all(name)) for name in headers)
 
 
+@pytest.mark.timeout(5)  # what is quadratic takes far longer
 def test_many_headers_cost_little() -> None:
     """A request full of tiny headers is turned into a dict in linear time."""
     headers = Headers([(b"%x" % i, b"") for i in range(20_000)])
 
-    assert_quick(lambda: dict(headers))
+    assert 20_000 == len(dict(headers))
 
 
 # Cookies
@@ -255,6 +255,7 @@ def test_any_bytes_are_a_query(query: bytes) -> None:
             text.encode()
 
 
+@pytest.mark.timeout(5)  # what is quadratic takes far longer
 @pytest.mark.parametrize(
     "parse",
     [
@@ -268,11 +269,4 @@ def test_any_bytes_are_a_query(query: bytes) -> None:
 )
 def test_long_input_costs_little(parse: Callable[[], object]) -> None:
     """However a hundred kilobytes are made up, they are parsed in linear time."""
-    assert_quick(parse)
-
-
-def assert_quick(call: Callable[[], object]) -> None:
-    """Check that it takes less than a second; what is quadratic takes many."""
-    started_at = perf_counter()
-    call()
-    assert perf_counter() - started_at < 1
+    assert parse() is not None

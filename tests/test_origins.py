@@ -1,7 +1,6 @@
 """Which pages may talk to us."""
 
 import re
-from time import perf_counter
 from typing import Any
 
 import pytest
@@ -310,12 +309,12 @@ def test_any_bytes(origin: bytes, host: bytes) -> None:
     )
 
 
+@pytest.mark.timeout(5)  # what backtracks takes minutes, or years
 @pytest.mark.parametrize("filler", ["a", ".", ":", "/", "[", "@", "a.", "a:", "-", "1", "://"])
 @pytest.mark.parametrize("form", ["{}", "http://{}", "http://example.org:{}", "http://[{}"])
 def test_long_origin_costs_little(form: str, filler: str) -> None:
     """An Origin of 16 KiB is judged in an instant."""
     origin = form.format(filler * (16_000 // len(filler)))
-    started_at = perf_counter()
-    parse_origins(["same", "https://a.example"]).allows(handshake(origin, origin))
+    origins = parse_origins(["same", "https://a.example"])
 
-    assert perf_counter() - started_at < 0.5
+    assert is_same_origin(origin, origin) == origins.allows(handshake(origin, origin))

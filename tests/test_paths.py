@@ -1,9 +1,7 @@
 """Path templates and the types of their parameters."""
 
 import re
-from collections.abc import Callable
 from datetime import date
-from time import perf_counter
 from typing import Any
 from uuid import UUID
 
@@ -176,6 +174,7 @@ def test_split_path(path: str, segments: list[str]) -> None:
 # Hostile paths
 
 
+@pytest.mark.timeout(5)  # what backtracks takes minutes, or years
 @pytest.mark.parametrize(
     ("template", "segment"),
     [
@@ -191,7 +190,7 @@ def test_split_path(path: str, segments: list[str]) -> None:
 )
 def test_expressions_do_not_explode(template: str, segment: str) -> None:
     """No path of 16 KiB keeps an expression busy, however many parameters are in it."""
-    assert_quick(lambda: values(template, segment))
+    assert values(template, segment) is None
 
 
 @pytest.mark.parametrize(
@@ -208,10 +207,3 @@ def test_length_of_what_is_split(template: str, longest: int) -> None:
     segment = "a-b-c-d".ljust(longest, "x")
 
     assert values(template, segment) is not None
-
-
-def assert_quick(call: Callable[[], object]) -> None:
-    """Check that it takes less than a second; what backtracks takes minutes, or years."""
-    started_at = perf_counter()
-    call()
-    assert perf_counter() - started_at < 1
