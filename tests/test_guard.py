@@ -309,12 +309,13 @@ class TestWrites:
 
         async def act(stream: Writing) -> None:
             await stream.write(data)
-            await trio.sleep(100)
             await stream.write(b"more")
+            await trio.sleep(100)
+            await stream.write(b"and later")
 
         await serve(act, stream)
 
-        assert data + b"more" == bytes(stream.written)
+        assert data + b"moreand later" == bytes(stream.written)
 
     async def test_tls_is_watched_where_the_bytes_go_out(
         self, autojump_clock: trio.testing.MockClock

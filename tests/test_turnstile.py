@@ -1,5 +1,7 @@
 """A lock for the path of every message."""
 
+from contextlib import suppress
+
 import trio
 import trio.testing
 
@@ -26,6 +28,29 @@ async def test_one_at_a_time_in_order(autojump_clock: trio.testing.MockClock) ->
 
     assert ["first", "second", "third", "first again"] == passed
     assert not turnstile.is_taken
+
+
+async def test_a_block_of_code(autojump_clock: trio.testing.MockClock) -> None:
+    """As a context manager it lets one task at a time into the block, also after a failure."""
+    turnstile = Turnstile()
+    log: list[str] = []
+
+    async def go_through(name: str) -> None:
+        with suppress(ValueError):
+            async with turnstile:
+                assert turnstile.is_anyone_inside()
+                log.append(f"{name} enters")
+                await trio.sleep(1)
+                log.append(f"{name} leaves")
+                raise ValueError
+
+    async with trio.open_nursery() as nursery:
+        for name in ("first", "second"):
+            nursery.start_soon(go_through, name)
+            await trio.testing.wait_all_tasks_blocked()
+
+    assert ["first enters", "first leaves", "second enters", "second leaves"] == log
+    assert not turnstile.is_anyone_inside()
 
 
 async def test_free_it_is_no_checkpoint() -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from triows._asgi._link import GONE, Link
 from triows._close import CloseInfo
+from triows._errors import MessageTooBig
 from triows._types import Event
 
 
@@ -69,6 +70,22 @@ def test_departure_after_our_own_close() -> None:
     assert ours == link.closed
     assert link.is_departed
     assert [] == told
+
+
+def test_what_the_peer_did_wrong() -> None:
+    """A fault ends the connection from this side, which has yet to tell the peer."""
+    link = Link()
+    told: list[CloseInfo] = []
+    link.on_peer_gone = told.append
+    fault = MessageTooBig("a message is larger than 10 bytes")
+
+    link.fail(fault)
+    link.depart(disconnect(code=1006))
+
+    ending = CloseInfo(1009, "a message is larger than 10 bytes", by_peer=False)
+    assert fault is link.fault
+    assert ending == link.closed
+    assert [ending] == told
 
 
 def test_every_departure_lets_waiting_tasks_look_again() -> None:

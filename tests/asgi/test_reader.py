@@ -227,6 +227,19 @@ class TestReceiver:
                 await reader.receive()
         assert CloseInfo(1006, "", by_peer=True) == caught.value.info
 
+    async def test_server_that_raises_to_the_watcher(self, autojump_clock: MockClock) -> None:
+        """The same holds while nobody receives."""
+        link = Link()
+
+        async def receive() -> Event:
+            await trio.lowlevel.checkpoint()
+            raise trio.BrokenResourceError
+
+        async with open_reader(receive, link):
+            await trio.sleep(1)
+
+            assert CloseInfo(1006, "", by_peer=True) == link.closed
+
     async def test_never_reads_after_the_disconnect(self, autojump_clock: MockClock) -> None:
         """The server's `receive` is left alone once it has said that the peer is gone."""
         server = Server()
