@@ -31,6 +31,8 @@ async def account():
     await websocket.send(f"welcome, {user}")
     while True:
         message = await websocket.receive_json()
+        if not (isinstance(message, dict) and isinstance(message.get("token"), str)):
+            raise Close(4400, 'send {"token": "..."}')
         same, seconds = verify(message["token"])
         if same != user:
             raise Close(4403, "that is somebody else's token")
@@ -40,7 +42,7 @@ async def account():
 
 def issue(user, seconds):
     """Return a token that proves who its bearer is, for so many seconds."""
-    claim = f"{user}.{time.time() + seconds:.3f}"
+    claim = f"{user}.{int((time.time() + seconds) * 1000)}"
     return f"{claim}.{sign(claim)}"
 
 
@@ -49,8 +51,8 @@ def verify(token):
     claim, _, signature = token.rpartition(".")
     if not hmac.compare_digest(signature.encode(), sign(claim).encode()):
         return None, 0
-    user, _, expiry = claim.partition(".")
-    seconds = float(expiry) - time.time()
+    user, _, expiry = claim.rpartition(".")
+    seconds = int(expiry) / 1000 - time.time()
     return (user, seconds) if seconds > 0 else (None, 0)
 
 

@@ -60,6 +60,12 @@ class BareServer:
         whole: Scope = {"type": "websocket", "path": "/", "headers": [], "client": None, **scope}
         await app(whole, self._receive, self._send)
 
+    async def tell_later(self, seconds: float, kind: str) -> None:
+        """Have one more event for the app, after some seconds."""
+        await trio.sleep(seconds)
+        self._events.append(kind)
+        self._more.set()
+
     async def _receive(self) -> Event:
         await trio.lowlevel.checkpoint()
         while not self._events:

@@ -103,7 +103,13 @@ class TestRegistration:
             (lambda app: app.websocket("/x", name="taken")(handler), "named 'taken'"),
             (lambda app: app.websocket("/<int:x>")(handler), "unexpected keyword argument 'x'"),
             (lambda app: app.websocket("/x")(needy), "missing a required argument: 'room'"),
+            (lambda app: app.websocket("/x", limits=5), "limits=5: give Limits(...)"),
+            (lambda app: app.websocket([]), "there is no path in paths"),
+            (lambda _: App("other", limits=5), "limits=5: give Limits(...)"),  # type: ignore[arg-type]
             (lambda app: app.mount("x", handler), "a prefix is plain text"),
+            (lambda app: app.mount("/x", None), "cannot mount None: it is no ASGI app"),
+            (lambda app: app.lifespan(None), "the lifespan None makes no async context manager"),
+            (lambda app: app.lifespan(handler), "makes no async context manager"),
             (lambda app: app.on_error(handler), "decorate with @app.on_error"),
             (lambda app: app.on_error(BaseException), "decorate with @app.on_error"),
             (lambda app: app.on_error(Close), "Close is an ending already"),

@@ -2,6 +2,7 @@
 
 from dataclasses import FrozenInstanceError
 from enum import IntEnum
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -21,11 +22,29 @@ def test_sendable_code(code: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", [-1, 0, 42, 999, 1004, 1005, 1006, 1010, 1015, 1016, 2999, 5000, 65536, float("nan")]
+    "code",
+    [
+        -1,
+        0,
+        42,
+        999,
+        1004,
+        1005,
+        1006,
+        1010,
+        1015,
+        1016,
+        2999,
+        5000,
+        65536,
+        1000.0,
+        float("nan"),
+        "1000",
+    ],
 )
-def test_unsendable_code(code: int) -> None:
+def test_unsendable_code(code: Any) -> None:
     """Codes that are reserved, the client's or out of range are refused, with those to use."""
-    with pytest.raises(ValueError, match=f"close code {code} cannot be sent.* 3000-4999"):
+    with pytest.raises(ValueError, match=f"close code {code!r} cannot be sent.* 3000-4999"):
         check_code(code)
 
 

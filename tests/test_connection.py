@@ -706,6 +706,62 @@ class TestLimits:
         assert (4401, "expired") == (info.code, info.reason)
         assert 150 == pytest.approx(trio.current_time() - started, abs=0.1)
 
+    async def test_expiry_before_accept(self, autojump_clock: trio.testing.MockClock) -> None:
+        """An expiry has a code and no HTTP status: the connection is accepted to be told."""
+
+        async def handler() -> None:
+            websocket.expire_after(5)
+            await trio.sleep_forever()
+
+        ending = await ending_of(handler)
+
+        assert isinstance(ending, CloseInfo)
+        assert 4401 == ending.code
+
+    async def test_a_full_inbox_is_not_idle(self, autojump_clock: trio.testing.MockClock) -> None:
+        """While nobody takes messages a peer that sends is not idle, nor right afterwards."""
+        seen: list[str | bytes] = []
+
+        async def handler() -> None:
+            await websocket.accept()
+            await trio.sleep(25)
+            while True:
+                seen.append(await websocket.receive())
+
+        app = serving(handler, Limits(idle_timeout=10, inbox_messages=2))
+        async with testing.client(app, timeout=100) as client, client.websocket("/") as peer:
+            started = trio.current_time()
+            for _ in range(5):
+                await peer.send("still here")
+            info = await peer.wait_closed()
+
+        assert 5 == len(seen)
+        assert 4408 == info.code
+        assert 35 == pytest.approx(trio.current_time() - started, abs=0.5)
+
+    async def test_after_a_rejection(
+        self, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A handler that has rejected may tidy up, for `disconnect_grace`, and is not blamed."""
+        ended: list[float] = []
+
+        async def handler() -> None:
+            await websocket.reject(401)
+            try:
+                await trio.sleep_forever()
+            finally:
+                ended.append(trio.current_time())
+
+        app = serving(handler, Limits(accept_timeout=2, disconnect_grace=5))
+        async with testing.client(app) as client:
+            started = trio.current_time()
+            with pytest.raises(HandshakeRejected):
+                async with client.websocket("/"):
+                    pass
+
+        assert 5 == pytest.approx(ended[0] - started, abs=0.1)
+        assert [] == lines(caplog, logging.WARNING)
+
     async def test_an_inbox_that_nobody_reads(
         self, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -950,6 +1006,23 @@ class TestErrorHooks:
 
         assert (4404, "no room") == (info.code, info.reason)
         assert [] == tracebacks(caplog)
+
+    async def test_a_hook_that_accepts(self, autojump_clock: trio.testing.MockClock) -> None:
+        """A hook may talk to the peer; what was to be an HTTP 500 is then a close with 1011."""
+
+        async def handler() -> None:
+            raise KeyError("room")
+
+        app = serving(handler)
+
+        @app.on_error(KeyError)
+        async def apologize(_: KeyError) -> None:
+            await websocket.send("sorry")
+
+        with pytest.raises(KeyError):
+            async with testing.client(app) as client, client.websocket("/") as peer:
+                assert "sorry" == await peer.receive()
+                assert 1011 == (await peer.wait_closed()).code
 
     async def test_the_most_specific_kind_is_asked(
         self, autojump_clock: trio.testing.MockClock

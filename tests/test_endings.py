@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from triows._close import CloseInfo
-from triows._endings import Ending, Rank, Stop, judge, judge_return, judge_stop
+from triows._endings import Ending, Rank, Stop, fit, judge, judge_return, judge_stop
 from triows._errors import (
     AlreadyAccepted,
     Close,
@@ -43,6 +43,8 @@ def test_return(is_accepted: bool, expected: tuple[type, int]) -> None:
     [
         (Close(1001), True, (Close, 1001)),
         (Close(1001), False, (Reject, 503)),
+        (Close(4401), True, (Close, 4401)),
+        (Close(4401), False, (Close, 4401)),
         (Reject(503), False, (Reject, 503)),
         (Reject(503), True, (Close, 1013)),
     ],
@@ -170,3 +172,20 @@ def test_stop_is_worth_a_line() -> None:
     assert logging.INFO == stop.level
     with pytest.raises(FrozenInstanceError):
         stop.reason = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("ending", "is_accepted", "expected"),
+    [
+        (Close(4000), True, (Close, 4000)),
+        (Close(4000), False, (Close, 4000)),
+        (Reject(500), False, (Reject, 500)),
+        (Reject(500), True, (Close, 1011)),
+        (Reject(503), True, (Close, 1013)),
+    ],
+)
+def test_an_ending_that_no_longer_fits(
+    ending: Ending, is_accepted: bool, expected: tuple[type, int]
+) -> None:
+    """What was meant as an HTTP response is a close frame once the handshake was accepted."""
+    assert expected == told(fit(ending, is_accepted=is_accepted))

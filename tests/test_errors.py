@@ -115,6 +115,12 @@ def test_reject_checks_its_headers() -> None:
         Reject(401, headers={"X": "a\r\nSet-Cookie: b"})
 
 
+def test_reject_with_headers_for_a_body() -> None:
+    """Arguments in the wrong order are told apart at once."""
+    with pytest.raises(TypeError, match="headers come after it"):
+        Reject(401, {"WWW-Authenticate": "Bearer"})  # type: ignore[arg-type]
+
+
 # Nobody's fault
 
 

@@ -176,6 +176,7 @@ class Stream:
     def __init__(self) -> None:
         self._channel, self.receive = trio.open_memory_channel[Any](1)
         self.app_put = self._channel.send
+        self.closed = False
 
     async def app_send(self, event: object) -> None:
         """Be the app's `send`."""
@@ -224,6 +225,49 @@ class TestLeftovers:
         await serve(act, app=app)
 
         assert stream.receive.statistics().current_buffer_used <= 1
+
+    async def test_an_app_that_was_told_leaves_nothing(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """Of a stream that has ended before its connection, as in HTTP/2, no task is left."""
+
+        async def app(scope: object, receive: Any, send: object) -> None:
+            assert "websocket.disconnect" == (await receive())["type"]
+
+        async def act(writing: Writing) -> None:
+            before = trio.lowlevel.current_statistics().tasks_living
+            for _ in range(10):
+                stream = Stream()
+                await stream.app_put({"type": "websocket.disconnect"})
+                stream.closed = True
+                await writing.connection.app(
+                    {"type": "websocket"}, stream.receive.receive, stream.app_send
+                )
+            await trio.testing.wait_all_tasks_blocked()
+            assert before == trio.lowlevel.current_statistics().tasks_living
+
+        await serve(act, app=app)
+
+    async def test_a_websocket_that_ends_later(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """What comes for an ended app is thrown away up to the stream's own end."""
+        stream = Stream()
+
+        async def app(scope: object, receive: Any, send: object) -> None:
+            pass
+
+        async def act(writing: Writing) -> None:
+            before = trio.lowlevel.current_statistics().tasks_living
+            await writing.connection.app(
+                {"type": "websocket"}, stream.receive.receive, stream.app_send
+            )
+            for kind in ("websocket.receive", "websocket.receive", "websocket.disconnect"):
+                await stream.app_put({"type": kind})
+            await trio.testing.wait_all_tasks_blocked()
+            assert before == trio.lowlevel.current_statistics().tasks_living
+
+        await serve(act, app=app)
 
     async def test_plain_requests(self, autojump_clock: trio.testing.MockClock) -> None:
         """Their events are thrown away up to the one that ends them."""

@@ -81,6 +81,16 @@ class TestLifespan:
 
         assert ["up", "running", "down"] == events
 
+    def test_a_plain_async_function(self) -> None:
+        """What cannot be a context manager is refused at once, where that can be seen."""
+        app = App(__name__)
+
+        async def lifespan() -> None:
+            """Do nothing, and forget to yield."""
+
+        with pytest.raises(RouteError, match="write it as an async generator"):
+            app.lifespan(lifespan)  # type: ignore[arg-type]
+
     async def test_anything_else(self, autojump_clock: trio.testing.MockClock) -> None:
         """A function that makes no context manager is told so when the app starts."""
         app = App(__name__)
@@ -240,6 +250,19 @@ class TestAppTasks:
             events[:2]
         )
         assert "down" == events[2]
+
+    async def test_an_app_whose_nursery_is_cancelled(
+        self, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It cannot go on, and the server is told: better dead than half-dead."""
+        app = App(__name__)
+
+        with pytest.raises(StateError, match=r"app\.nursery was cancelled"):
+            async with testing.client(app):
+                app.nursery.cancel_scope.cancel()
+                await trio.sleep(1)
+
+        assert ["StateError"] == tracebacks(caplog)
 
     async def test_they_are_outside_of_any_connection(
         self, autojump_clock: trio.testing.MockClock
@@ -481,6 +504,49 @@ class TestAdmission:
         assert "5" == dict(rejection.value.headers)["retry-after"]
         assert "max_connections=1 reached" in caplog.text
 
+    async def test_max_connections_in_a_burst(self, autojump_clock: trio.testing.MockClock) -> None:
+        """Handshakes of the same moment do not get past the bound together."""
+        app = App(__name__, limits=Limits(max_connections=2))
+        served: list[str] = []
+
+        @app.websocket("/")
+        async def handler() -> None:
+            await websocket.accept()
+            served.append(websocket.id)
+            await trio.sleep(1)
+
+        servers = [BareServer("websocket.connect", answers=True) for _ in range(20)]
+        async with app.running(), trio.open_nursery() as nursery:
+            for server in servers:
+                nursery.start_soon(server.serve, app)
+
+        assert 2 == len(served)
+
+    async def test_a_handshake_under_way_when_the_app_ends(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """It is waited for, and refused: no handler starts on resources that are closed."""
+        app = App(__name__)
+        log: list[str] = []
+
+        @app.lifespan
+        async def lifespan() -> AsyncGenerator[None]:
+            yield
+            log.append("closed")
+
+        @app.websocket("/")
+        async def handler() -> None:
+            log.append("handler")
+
+        server = BareServer(answers=True)
+        async with trio.open_nursery() as nursery, app.running():
+            nursery.start_soon(server.serve, app)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(server.tell_later, 2, "websocket.connect")
+
+        assert ["closed"] == log
+        assert ["websocket.close"] == server.sent_types
+
     async def test_a_draining_app(self, autojump_clock: trio.testing.MockClock) -> None:
         """While the app is shut down, new handshakes are 503, and whoever waits for it wakes."""
         app = App(__name__)
@@ -538,6 +604,10 @@ class TestAdmission:
             await client.drain()
         async with testing.client(app):
             pass
+        async with app.running():
+            with trio.move_on_after(1):  # the guard, for one connection's failure
+                await BareServer("websocket.connect").serve(app)
+            await trio.sleep(3600)
 
         drains = [line for line in lines(caplog, logging.INFO) if "drain" in line]
         assert ["server draining: 2 connections are closed with 1001"] == drains

@@ -74,7 +74,7 @@ class App:
         guard_hypercorn: bool = True,
     ) -> None:
         self.import_name = import_name
-        self.limits: Limits = Limits() if limits is None else limits
+        self.limits: Limits = _check_limits(limits) or Limits()
         self._origins = parse_origins(origins)
         self._router: Router[Route] = Router()
         self._routes: dict[str, Route] = {}
@@ -123,7 +123,10 @@ class App:
         _check_choice("on_disconnect", on_disconnect, get_args(OnDisconnect))
         _check_choice("incoming", incoming, get_args(Incoming))
         policy = self._origins if origins is None else parse_origins(origins)
-        bounds = self.limits if limits is None else limits.over(self.limits)
+        own = _check_limits(limits)
+        bounds = self.limits if own is None else own.over(self.limits)
+        if paths is not None and not paths:
+            raise RouteError('there is no path in paths; the root is "/"')
 
         def register(handler: Handler) -> Handler:
             if not _is_async(handler):
@@ -161,6 +164,8 @@ class App:
         Raises:
             RouteError: The prefix is malformed or taken.
         """
+        if not callable(app):
+            raise RouteError(f"cannot mount {app!r}: it is no ASGI app")
         self._mounts.add(prefix, app)
 
     def lifespan(self, function: LifespanFunction) -> LifespanFunction:
@@ -311,28 +316,29 @@ class App:
             report=reporter_of(scope),
         )
         discard = route.incoming == "discard"
-        async with (
-            open_timer() as timer,
-            open_asgi_transport(
-                scope, receive, send, limits=route.limits, timer=timer, discard=discard
-            ) as transport,
-        ):
-            websocket = WebSocket(
-                scope,
-                transport,
-                name=route.name,
-                path_params=params,
-                state=sdict({**self._lifespan.state, **scope.get("state", {})}),
-                draining=self._lifespan.draining,
-                discard=discard,
-            )
-            connection = Connection(websocket, scope, transport, timer, rules)
-            token = current_websocket.set(websocket)
-            try:
-                with self._lifespan.admit(connection):
+        with self._lifespan.admit() as ticket:
+            async with (
+                open_timer() as timer,
+                open_asgi_transport(
+                    scope, receive, send, limits=route.limits, timer=timer, discard=discard
+                ) as transport,
+            ):
+                websocket = WebSocket(
+                    scope,
+                    transport,
+                    name=route.name,
+                    path_params=params,
+                    state=sdict({**self._lifespan.state, **scope.get("state", {})}),
+                    draining=self._lifespan.draining,
+                    discard=discard,
+                )
+                connection = Connection(websocket, scope, transport, timer, rules)
+                ticket.attach(connection)
+                token = current_websocket.set(websocket)
+                try:
                     await connection.run(partial(route.handler, **params))
-            finally:
-                current_websocket.reset(token)
+                finally:
+                    current_websocket.reset(token)
 
     async def _ask_error_function(self, exc: Exception) -> Ending | None:
         for kind in type(exc).__mro__:
@@ -348,6 +354,12 @@ class App:
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise RouteError(f"{name}={value!r}: choose one of {', '.join(map(repr, choices))}")
+
+
+def _check_limits(limits: object) -> Limits | None:
+    if limits is None or isinstance(limits, Limits):
+        return limits
+    raise RouteError(f"limits={limits!r}: give Limits(...)")
 
 
 def _is_async(handler: object) -> bool:

@@ -50,7 +50,7 @@ def check_code(code: int) -> int:
     Raises:
         ValueError: The code is reserved, unassigned or out of range.
     """
-    if code in _SENDABLE or 3000 <= code <= 4999:
+    if isinstance(code, int) and (code in _SENDABLE or 3000 <= code <= 4999):
         return int(code)
     raise ValueError(
         f"close code {code!r} cannot be sent: use one of "

@@ -18,7 +18,7 @@ from typing import Literal, TypeAlias
 import trio
 
 from triows._close import ABNORMAL, EXPIRED, GOING_AWAY, IDLE, CloseInfo
-from triows._endings import Ending, Rank, Stop, Verdict, judge, judge_return, judge_stop
+from triows._endings import Ending, Rank, Stop, Verdict, fit, judge, judge_return, judge_stop
 from triows._errors import Close, ConnectionClosed, Reject
 from triows._groups import leaves_of
 from triows._limits import Limits
@@ -80,7 +80,7 @@ class Connection:
         self._websocket._begin(self)
         self._transport.observe(self._websocket, self._peer_gone, self._overrun, self._delivered)
         try:
-            if self._transport.closed is None:
+            if self._transport.closed is None and self._stop is None:
                 self._set_limits()
                 await self._live(handler)
             await self._end()
@@ -138,6 +138,7 @@ class Connection:
 
     def closing(self, reason: str) -> None:
         """Bound the rest of the handler's life, as if the peer had left now."""
+        self._timer.clear("accept_timeout")
         self._start_grace(reason)
 
     def expire_after(self, seconds: float) -> None:
@@ -269,6 +270,8 @@ class Connection:
     async def _tell(self, ending: Ending) -> None:
         """Tell the peer how it ended, unless it knows already or is gone."""
         closed = self._transport.closed
+        # An error hook may have accepted since the ending was found.
+        ending = fit(ending, is_accepted=self._websocket.is_accepted)
         # A peer may leave while it is being told.
         with suppress(ConnectionClosed):
             if closed is None and isinstance(ending, Close):

@@ -12,6 +12,10 @@ from typing import TypeAlias
 from triows._close import INTERNAL_ERROR, TRY_AGAIN_LATER
 from triows._errors import AlreadyAccepted, Close, ConnectionClosed, PeerError, Reject
 
+UNAVAILABLE = 503
+FIRST_PRIVATE = 3000
+"""The close codes from here on mean what applications agree on (RFC 6455 §7.4.2)."""
+
 Ending: TypeAlias = Close | Reject
 """What the peer is told: a close frame or an HTTP response."""
 
@@ -67,13 +71,19 @@ def judge_return(*, is_accepted: bool) -> Verdict:
 def judge_stop(ending: Ending, *, is_accepted: bool) -> Verdict:
     """Judge a connection that a limit or the server ended.
 
-    A limit of the handshake and the accept may cross: each gets what still fits.
+    A limit of the handshake and the accept may cross: each gets what still fits. Codes of
+    our own, as for a token that has expired, have no HTTP status: they are told after an accept.
     """
-    if isinstance(ending, Close) and not is_accepted:
+    if isinstance(ending, Close) and not is_accepted and ending.code < FIRST_PRIVATE:
         ending = Reject(503)
-    elif isinstance(ending, Reject) and is_accepted:
-        ending = Close(TRY_AGAIN_LATER)
-    return Verdict(Rank.STOP, ending)
+    return Verdict(Rank.STOP, fit(ending, is_accepted=is_accepted))
+
+
+def fit(ending: Ending, *, is_accepted: bool) -> Ending:
+    """Return the ending as it can be told: an HTTP response only before accept."""
+    if isinstance(ending, Reject) and is_accepted:
+        return Close(TRY_AGAIN_LATER if ending.status == UNAVAILABLE else INTERNAL_ERROR)
+    return ending
 
 
 def judge(exc: Exception, websocket: object, *, is_accepted: bool) -> Verdict:

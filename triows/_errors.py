@@ -77,8 +77,12 @@ class Reject(TriowsError):
         self, status: int = 403, body: str | bytes = "", headers: HeadersInput | None = None
     ) -> None:
         super().__init__(status, body, headers)
-        if not 300 <= status <= 599:
+        if not (isinstance(status, int) and 300 <= status <= 599):
             raise ValueError(f"a handshake is refused with a status of 300 to 599, not {status!r}")
+        if not isinstance(body, str | bytes):
+            raise TypeError(
+                f"the body of a Reject is str or bytes, not {body!r}; headers come after it"
+            )
         self.status: int = int(status)
         self.headers: RawHeaders = encode_headers(headers)
         if isinstance(body, str) and not any(name == b"content-type" for name, _ in self.headers):

@@ -18,7 +18,7 @@ has started: that is what makes this possible. Nothing here imports hypercorn.
 
 import sys
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeAlias
@@ -30,7 +30,6 @@ from triows._groups import leaves_of
 from triows._logs import error_log
 from triows._timer import Timer, Watchdog, open_timer
 from triows._turnstile import Turnstile
-from triows._types import Receive
 
 WORKER = "hypercorn.trio.run"
 FAULTY = "0.18."
@@ -104,20 +103,25 @@ class GuardedServer:
             self._leftovers.start_soon(stream.app_put, _DISCONNECT)
 
     async def _run_app(self, app: Any, scope: Any, receive: Any, send: Any, *rest: Any) -> None:
-        stream = send.__self__ if scope["type"] == "websocket" else None
-        if stream is not None:
+        stream = send.__self__
+        if scope["type"] == "websocket":
             self._websockets.add(stream)
         try:
             await app(scope, receive, send, *rest)
         finally:
             self._websockets.discard(stream)
-            self._leftovers.start_soon(_discard_events, receive)
+            self._leftovers.start_soon(_discard_events, stream, receive)
 
 
-async def _discard_events(receive: Receive) -> None:
+async def _discard_events(stream: Any, receive: Any) -> None:
     """Take what hypercorn still has for an app that has ended: it would wait with it for ever."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    # The last event is its disconnect; the app may have had that one, once `closed` is set.
+    with suppress(trio.WouldBlock):
+        while not stream.closed:
+            if (await receive())["type"].endswith(".disconnect"):
+                return
+        while True:
+            receive.__self__.receive_nowait()
 
 
 def _log(failure: Exception) -> None:

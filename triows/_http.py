@@ -76,9 +76,9 @@ def route_path(scope: Scope) -> str:
 
 async def refuse_handshake(scope: Scope, receive: Receive, send: Send, answer: Reject) -> None:
     """Refuse a handshake that no handler will see, unless the peer has left already."""
-    if (await receive())["type"] == "websocket.disconnect":
-        return
     with suppress(*PEER_IS_GONE):
+        if (await receive())["type"] == "websocket.disconnect":
+            return
         for event in denial(scope, answer.status, answer.headers, answer.body):
             await send(event)
 

@@ -9,6 +9,7 @@ handshakes get 503, live connections 1011, and the server is told to stop.
 import contextvars
 import inspect
 import logging
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
@@ -43,6 +44,9 @@ LifespanFunction: TypeAlias = (
 DRAIN_GRACE = 10.0
 """Seconds that live connections have to end, once they were told that the app does."""
 
+SHUTDOWN = 5.0
+"""Seconds: a server that shuts down cuts its connections off first, then tells the app."""
+
 _NOT_RUNNING = (
     "{what}, and the app's lifespan is not running. A server runs it, and so does "
     "`triows.testing.client`; for an app mounted in another (Starlette's Mount runs no lifespan "
@@ -55,6 +59,30 @@ class Stoppable(Protocol):
 
     def stop(self, stop: Stop) -> None:
         """End, for this reason."""
+
+
+class Ticket:
+    """A connection's place among the live ones, held from before there is a connection.
+
+    The handshake is still to come from the server then, and the app may end meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._connection: Stoppable | None = None
+        self._stop: Stop | None = None
+
+    def attach(self, connection: Stoppable) -> None:
+        """Name the connection; it is ended at once if it should have been already."""
+        self._connection = connection
+        if self._stop is not None:
+            connection.stop(self._stop)
+
+    def stop(self, stop: Stop) -> None:
+        """End the connection, now or as soon as there is one."""
+        if self._connection is not None:
+            self._connection.stop(stop)
+        else:
+            self._stop = self._stop or stop
 
 
 class Lifespan:
@@ -71,9 +99,10 @@ class Lifespan:
         self._context: contextvars.Context | None = None
         self._nursery: trio.Nursery | None = None
         self._early: list[Callable[[trio.Nursery], None]] = []
-        self._live: set[Stoppable] = set()
+        self._live: set[Ticket] = set()
         self._gone = trio.lowlevel.ParkingLot()
         self._cut_off = 0
+        self._cut_off_at = -math.inf
         self._patience_ends = 0.0
 
     # Registration
@@ -82,10 +111,15 @@ class Lifespan:
         """Set what runs around the app.
 
         Raises:
-            RouteError: There is one already.
+            RouteError: There is one already, or it cannot be one.
         """
         if self._function is not None:
             raise RouteError("the app has a lifespan already; put both into one function")
+        if not callable(function) or inspect.iscoroutinefunction(function):
+            raise RouteError(
+                f"the lifespan {function!r} makes no async context manager; write it as an "
+                "async generator that yields once"
+            )
         self._function = function
 
     def _enter_function(self) -> AbstractAsyncContextManager[State]:
@@ -126,6 +160,9 @@ class Lifespan:
     def refusal(self) -> tuple[Reject, str] | None:
         """Return how, and why, a new handshake is to be refused; None if it is welcome.
 
+        Whoever is welcome is admitted at once: nothing may come between, or a burst of
+        handshakes would get past `max_connections`.
+
         Raises:
             NotRunning: The app has a lifespan, and it is not running.
         """
@@ -141,17 +178,25 @@ class Lifespan:
         return None
 
     @contextmanager
-    def admit(self, connection: Stoppable) -> Generator[None]:
+    def admit(self) -> Generator[Ticket]:
         """Count a connection as live while it is."""
-        self._live.add(connection)
+        ticket = Ticket()
+        self._live.add(ticket)
         try:
-            yield
+            yield ticket
         except BaseException:
-            self._cut_off += 1  # by the server; a connection itself raises nothing
+            self._count_cut_off()  # by the server; a connection itself raises nothing
             raise
         finally:
-            self._live.discard(connection)
+            self._live.discard(ticket)
             self._gone.unpark_all()
+
+    def _count_cut_off(self) -> None:
+        now = trio.current_time()
+        if now - self._cut_off_at > SHUTDOWN:
+            self._cut_off = 0
+        self._cut_off += 1
+        self._cut_off_at = now
 
     def _stop_connections(self, stop: Stop) -> None:
         self._patience_ends = trio.current_time() + DRAIN_GRACE
@@ -204,6 +249,11 @@ class Lifespan:
                 with trio.move_on_at(self._patience_ends, shield=True):
                     await self._wait_for_connections()
                 self._nursery.cancel_scope.cancel(reason="the app is shutting down")
+            if self._has_failed:
+                raise StateError(
+                    "app.nursery was cancelled, and the app cannot go on without it; to stop an "
+                    "app, stop its server"
+                )
         finally:
             # What the lifespan provides must outlive the handlers that use it.
             with trio.move_on_at(self._patience_ends, shield=True):
@@ -223,7 +273,8 @@ class Lifespan:
     def _stop_for_drain(self) -> None:
         self.draining.set()
         stop = Stop(Close(GOING_AWAY, "server draining"), "server draining", logging.NOTSET)
-        count = len(self._live) + self._cut_off
+        is_recent = trio.current_time() - self._cut_off_at <= SHUTDOWN
+        count = len(self._live) + self._cut_off * is_recent
         if count:
             error_log.info("server draining: %d connections are closed with 1001", count)
         self._stop_connections(stop)

@@ -74,6 +74,7 @@ class Watchdog:
         is_busy: Tells whether there is work at the moment.
         progress: Counts the steps of the work.
         bark: Called once when the work is stuck; then it sleeps.
+        patience: How many times as long the present step may take; 1 by default.
 
     Attributes:
         is_awake: It is looking. If not, whoever begins a step calls `wake`.
@@ -84,6 +85,7 @@ class Watchdog:
         "_is_busy",
         "_looks",
         "_name",
+        "_patience",
         "_progress",
         "_seconds",
         "_seen",
@@ -102,6 +104,7 @@ class Watchdog:
         is_busy: Callable[[], bool],
         progress: Callable[[], int],
         bark: Callable[[], None],
+        patience: Callable[[], int] = lambda: 1,
     ) -> None:
         self.is_awake = False
         self._timer = timer
@@ -110,6 +113,7 @@ class Watchdog:
         self._is_busy = is_busy
         self._progress = progress
         self._bark = bark
+        self._patience = patience
         self._seen = 0
         self._looks = 0
 
@@ -130,7 +134,7 @@ class Watchdog:
         progress = self._progress()
         self._looks = self._looks + 1 if self._seen == progress else 0
         self._seen = progress
-        if self._looks < self.LOOKS:
+        if self._looks < self.LOOKS * self._patience():
             self._look_again()
         else:
             self.is_awake = False

@@ -65,7 +65,7 @@ class Transport(Protocol):
 
     @property
     def last_received(self) -> float:
-        """When the last message came, or the accept, on Trio's clock."""
+        """When the last message came, or the accept, on Trio's clock; now, if none is taken."""
 
     def observe(
         self,

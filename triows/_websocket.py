@@ -264,6 +264,7 @@ class WebSocket(Request):
             )
         await self._transport.reject(answer.status, answer.headers, answer.body)
         self._status = answer.status
+        self._lifeline().closing(f"answered with HTTP {answer.status}")
 
     # Messages
 

@@ -1,8 +1,9 @@
 """What the reading and the writing side of one connection both know: how it ended."""
 
 import pytest
+import trio
 
-from triows._asgi._link import GONE, Link
+from triows._asgi._link import GONE, Link, departure
 from triows._close import CloseInfo
 from triows._errors import MessageTooBig
 from triows._types import Event
@@ -111,6 +112,15 @@ def test_the_exception_of_an_ended_connection() -> None:
         ended = link.ended()
         assert CloseInfo(4001, "bye", by_peer=True) == ended.info
         assert "the websocket" == ended.websocket
+
+
+def test_a_server_that_raises(caplog: pytest.LogCaptureFixture) -> None:
+    """What its network raises is a departure; anything else is also worth a warning."""
+    assert GONE == departure(trio.BrokenResourceError())
+    assert "" == caplog.text
+
+    assert GONE == departure(ValueError("a bug"))
+    assert "the server failed, and its connection is lost: ValueError('a bug')" in caplog.text
 
 
 def test_before_anybody_listens() -> None:

@@ -227,6 +227,23 @@ class TestReceiver:
                 await reader.receive()
         assert CloseInfo(1006, "", by_peer=True) == caught.value.info
 
+    async def test_server_that_fails(
+        self, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Any other exception is the server's failure: one warning, and the peer is gone."""
+
+        async def receive() -> Event:
+            await trio.lowlevel.checkpoint()
+            raise ValueError("a bug")
+
+        async with open_reader(receive) as reader:
+            with pytest.raises(ConnectionClosed):
+                await reader.receive()
+
+        assert ["the server failed, and its connection is lost: ValueError('a bug')"] == [
+            record.getMessage() for record in caplog.records
+        ]
+
     async def test_server_that_raises_to_the_watcher(self, autojump_clock: MockClock) -> None:
         """The same holds while nobody receives."""
         link = Link()
@@ -639,6 +656,23 @@ class TestCancellation:
                     await trio.sleep(rng.choice(pauses))
 
         assert list(map(str, range(1000))) == received
+
+
+class TestLastSeen:
+    """What `idle_timeout` goes by."""
+
+    async def test_full_inbox(self, autojump_clock: MockClock) -> None:
+        """While messages are not taken the peer counts as there, and when they are again."""
+        server = Server("one", "two")
+        limits = Limits(inbox_messages=2, idle_timeout=10)
+        async with open_reader(server.receive, limits=limits) as reader:
+            await trio.sleep(20)
+            assert trio.current_time() == reader.last_seen
+
+            await reader.receive()
+            emptied_at = trio.current_time()
+            await trio.sleep(20)
+            assert emptied_at == reader.last_seen
 
 
 class TestMessageSize:

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from triows._asgi._link import Link
-from triows._asgi._writer import Writer
+from triows._asgi._writer import STEP, Writer
 from triows._close import CloseInfo
 from triows._errors import ConnectionClosed
 from triows._limits import Limits
@@ -426,6 +426,28 @@ class TestSendTimeout:
 
         assert [] == overruns
         assert 21 == len(server.messages)
+
+    @pytest.mark.parametrize("message", ["x" * 12 * STEP, b"x" * 12 * STEP])
+    async def test_a_large_message_has_its_time(
+        self, autojump_clock: MockClock, message: Data
+    ) -> None:
+        """What a server has written of a message cannot be seen: a megabyte may take minutes."""
+        server = Server(seconds=200)
+        link = Link()
+        overruns: list[int] = []
+        link.on_overrun = lambda code, _: overruns.append(code)
+        async with open_writer(server.send, link, Limits(send_timeout=20)) as writer:
+            await writer.send(message)
+            writer.send_nowait(Prepared(message))
+            await trio.sleep(300)
+            assert [] == overruns
+
+            server.is_stuck = True
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(writer.send, "small")
+                await trio.sleep(30)
+                assert [1006] == overruns
+                server.come_unstuck()
 
 
 class TestOutbox:

@@ -83,9 +83,9 @@ async def test_auth() -> None:
                     pass
             assert 401 == rejection.value.response.status_code
             assert b"who are you?" == rejection.value.response.body
-        async with connect(server.ws(f"/account?token={token('joe', 60)}")) as ws:
-            assert "welcome, joe" == await ws.recv()
-            await ws.send(f'{{"token": "{token("joe", 1)}"}}')
+        async with connect(server.ws(f"/account?token={token('joe.doe', 60)}")) as ws:
+            assert "welcome, joe.doe" == await ws.recv()
+            await ws.send(f'{{"token": "{token("joe.doe", 1)}"}}')
             assert "another" in str(await ws.recv())
             with pytest.raises(ConnectionClosed) as closing:
                 await ws.recv()

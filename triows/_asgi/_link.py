@@ -6,6 +6,7 @@ import trio
 
 from triows._close import ABNORMAL, NO_STATUS, CloseInfo
 from triows._errors import ConnectionClosed, PeerError
+from triows._logs import error_log
 from triows._types import Event
 
 PEER_IS_GONE = (
@@ -22,6 +23,13 @@ TURN_MASK = 31
 
 GONE: Event = {"type": "websocket.disconnect", "code": ABNORMAL}
 """What a server should have said that raised instead."""
+
+
+def departure(exc: Exception) -> Event:
+    """Return the event that a server owes us, which raised this out of its `receive` instead."""
+    if not isinstance(exc, PEER_IS_GONE):
+        error_log.warning("the server failed, and its connection is lost: %r", exc)
+    return GONE
 
 
 class Link:

@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from triows._asgi._link import GONE, PEER_IS_GONE, TURN_MASK, Link
+from triows._asgi._link import TURN_MASK, Link, departure
 from triows._close import TRY_AGAIN_LATER
 from triows._errors import MessageTooBig
 from triows._limits import Limits
@@ -111,6 +111,11 @@ class Reader:
         self._watcher.unpark_all()
 
     @property
+    def last_seen(self) -> float:
+        """When the peer last showed that it is there, as far as anybody was looking."""
+        return trio.current_time() if self._is_full else self.last_received
+
+    @property
     def is_received_from(self) -> bool:
         """A receiver, not the watcher, is inside the server's `receive`."""
         return self._inside == "receiver"
@@ -138,8 +143,8 @@ class Reader:
                 self._inside = "receiver"
                 try:
                     event = await self._asgi_receive()
-                except PEER_IS_GONE:
-                    event = GONE
+                except Exception as exc:
+                    event = departure(exc)
                 finally:
                     self._inside = None
                     if self._watcher_awaits_exit:
@@ -166,8 +171,8 @@ class Reader:
         self._inside = "watcher"
         try:
             event = await self._asgi_receive()
-        except PEER_IS_GONE:
-            event = GONE
+        except Exception as exc:
+            event = departure(exc)
         finally:
             self._inside = None
         return self._admit(event)
@@ -215,6 +220,9 @@ class Reader:
         self._is_full = (
             len(self._inbox) >= limits.inbox_messages or self._inbox_bytes >= limits.inbox_bytes
         )
+        if self._is_full != was_full:
+            # Nobody looked meanwhile: for `idle_timeout` the peer has been alive.
+            self.last_received = trio.current_time()
         if self._is_full:
             self._timer.set(_STALL, trio.current_time() + limits.stall_timeout, self._overrun)
         elif was_full:

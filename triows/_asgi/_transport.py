@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from triows._asgi._denial import denial
-from triows._asgi._link import PEER_IS_GONE, Link
+from triows._asgi._link import Link, departure
 from triows._asgi._reader import Reader
 from triows._asgi._writer import Writer
 from triows._close import ABNORMAL, CloseInfo
@@ -77,7 +77,7 @@ class ASGITransport:
     @property
     def last_received(self) -> float:
         """When the last message came, or the accept."""
-        return self._reader.last_received
+        return self._reader.last_seen
 
     def observe(
         self,
@@ -98,9 +98,8 @@ class ASGITransport:
         """Take the handshake from the server; `closed` is set if the peer has left already."""
         try:
             event = await self._asgi_receive()
-        except PEER_IS_GONE:
-            self._link.depart()
-            return
+        except Exception as exc:
+            event = departure(exc)
         if event["type"] == "websocket.disconnect":
             self._link.depart(event)
 

@@ -25,7 +25,7 @@ from triows._errors import ConnectionClosed
 from triows._limits import Limits
 from triows._logs import error_log
 from triows._timer import Timer, Watchdog
-from triows._transport import Prepared
+from triows._transport import Prepared, size_of
 from triows._turnstile import Turnstile
 from triows._types import Data, Event, Send
 
@@ -33,6 +33,13 @@ _WRITE = "send_timeout"
 
 _HEADER = 10
 """Bytes: a frame's header at most (RFC 6455 §5.2). Without it empty messages would be free."""
+
+
+STEP = 64 * 1024
+"""Bytes of a message that are progress. What a server has written of one cannot be seen, so a
+message of several steps may take `send_timeout` for each."""
+
+_SURELY_ONE_STEP = STEP // 4  # characters, of four bytes at most
 
 
 class Writer:
@@ -54,6 +61,7 @@ class Writer:
         "_outbox_filled",
         "_queued",
         "_scopes",
+        "_steps",
         "_timer",
         "_turn",
         "_turnstile",
@@ -72,6 +80,7 @@ class Writer:
         self._nursery = nursery
         self._context = contextvars.copy_context()
         self._turn = 0
+        self._steps = 1  # of the message that is being written
         self._turnstile = Turnstile()
         self._watchdog = Watchdog(
             timer,
@@ -80,6 +89,7 @@ class Writer:
             is_busy=self._turnstile.is_anyone_inside,
             progress=self._writes,
             bark=self._bark,
+            patience=self._steps_to_go,
         )
         self._is_close_sent = False
         self._outbox: deque[Prepared] = deque()
@@ -118,11 +128,14 @@ class Writer:
                 event = {"type": "websocket.send", "text": message}
             else:
                 event = {"type": "websocket.send", "bytes": message}
+            if len(message) > _SURELY_ONE_STEP:
+                self._steps = 1 + size_of(message) // STEP
             try:
                 await self._asgi_send(event)
             except BaseException as exc:
                 self._end_badly(exc)
                 raise
+            self._steps = min(self._steps, 1)
         finally:
             if turnstile.waiting:
                 turnstile.leave()
@@ -154,6 +167,9 @@ class Writer:
 
     def _writes(self) -> int:
         return self._turn
+
+    def _steps_to_go(self) -> int:
+        return self._steps
 
     def _bark(self) -> None:
         reason = f"peer has not read for {self._limits.send_timeout:g} s"
@@ -219,12 +235,14 @@ class Writer:
         while self._queued - len(self._outbox) < count and not self._link.is_departed:
             prepared = self._outbox.popleft()
             self._outbox_bytes -= prepared.size + _HEADER
+            self._steps = 1 + prepared.size // STEP
             try:
                 await self._write(_event_of(prepared.message))
             except ConnectionClosed:
                 self._outbox.clear()
             else:
                 self.sent += 1
+            self._steps = 1
             if self._turn & TURN_MASK:
                 await trio.lowlevel.checkpoint_if_cancelled()
             else:

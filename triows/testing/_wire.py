@@ -2,7 +2,8 @@
 
 It does what hypercorn's trio worker does, its surprises included: after the disconnect
 `receive` waits for ever, and `send` returns at once without a word or a checkpoint. A fake
-that were kinder would hide the bugs it is there to find.
+that were kinder would hide the bugs it is there to find. It is kinder in one thing: a `send`
+that the peer holds up can be cancelled.
 """
 
 from collections import deque
@@ -72,7 +73,8 @@ class Wire:
         self._changed()
 
     async def _wait_writable(self) -> None:
-        # A write that is not held up is not cancelled: hypercorn shields it.
+        # hypercorn shields every write. Here one that is held up can be cancelled: there is no
+        # socket that a guard could close under it, and a test would wait for ever.
         await trio.lowlevel.cancel_shielded_checkpoint()
         while self.closed is None and (self.is_stalled or len(self.to_peer) >= QUEUE):
             await self.wait_change()
@@ -110,6 +112,8 @@ class Wire:
             message = event.get("bytes")
         elif event.get("bytes") is not None:
             message = None
+        else:
+            str.encode(event["text"])  # raises for a lone surrogate, which has no UTF-8
         if message is None:
             raise StateError(f"the app sent a message that is not either text or bytes: {event!r}")
         self.to_peer.append(message)
