@@ -15,7 +15,7 @@ import trio
 import trio.testing
 
 from triows import _guard
-from triows._guard import CHUNK, WORKER, GuardedServer, PatientLock, guard_hypercorn
+from triows._guard import CHUNK, STUCK, WORKER, GuardedServer, PatientLock, guard_hypercorn
 
 Act: TypeAlias = Callable[[Any], Awaitable[None]]
 
@@ -226,66 +226,50 @@ class TestLeftovers:
 
         assert stream.receive.statistics().current_buffer_used <= 1
 
-    async def test_an_app_that_was_told_leaves_nothing(
-        self, autojump_clock: trio.testing.MockClock
+    @pytest.mark.parametrize("kind", ["websocket", "http"])
+    async def test_an_ended_app_leaves_nothing(
+        self, autojump_clock: trio.testing.MockClock, kind: str
     ) -> None:
         """Of a stream that has ended before its connection, as in HTTP/2, no task is left."""
 
         async def app(scope: object, receive: Any, send: object) -> None:
-            assert "websocket.disconnect" == (await receive())["type"]
+            await receive()
 
         async def act(writing: Writing) -> None:
             before = trio.lowlevel.current_statistics().tasks_living
             for _ in range(10):
                 stream = Stream()
-                await stream.app_put({"type": "websocket.disconnect"})
-                stream.closed = True
+                await stream.app_put({"type": f"{kind}.disconnect"})
                 await writing.connection.app(
-                    {"type": "websocket"}, stream.receive.receive, stream.app_send
+                    {"type": kind}, stream.receive.receive, stream.app_send
                 )
             await trio.testing.wait_all_tasks_blocked()
             assert before == trio.lowlevel.current_statistics().tasks_living
 
         await serve(act, app=app)
 
-    async def test_a_websocket_that_ends_later(
-        self, autojump_clock: trio.testing.MockClock
-    ) -> None:
-        """What comes for an ended app is thrown away up to the stream's own end."""
+    async def test_an_event_on_its_way(self, autojump_clock: trio.testing.MockClock) -> None:
+        """hypercorn, waiting to hand an event over while the app ends, waits no longer."""
         stream = Stream()
 
         async def app(scope: object, receive: Any, send: object) -> None:
-            pass
+            await trio.sleep(1)
 
         async def act(writing: Writing) -> None:
-            before = trio.lowlevel.current_statistics().tasks_living
-            await writing.connection.app(
-                {"type": "websocket"}, stream.receive.receive, stream.app_send
-            )
-            for kind in ("websocket.receive", "websocket.receive", "websocket.disconnect"):
-                await stream.app_put({"type": kind})
-            await trio.testing.wait_all_tasks_blocked()
-            assert before == trio.lowlevel.current_statistics().tasks_living
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(
+                    writing.connection.app,
+                    {"type": "websocket"},
+                    stream.receive.receive,
+                    stream.app_send,
+                )
+                for _ in range(10):
+                    await stream.app_put({"type": "websocket.receive", "text": "unread"})
 
+        started = trio.current_time()
         await serve(act, app=app)
 
-    async def test_plain_requests(self, autojump_clock: trio.testing.MockClock) -> None:
-        """Their events are thrown away up to the one that ends them."""
-        stream = Stream()
-
-        async def app(scope: object, receive: Any, send: object) -> None:
-            pass
-
-        async def act(writing: Writing) -> None:
-            scope = {"type": "http"}
-            await writing.connection.app(scope, stream.receive.receive, stream.app_send)
-            for kind in ("http.request", "http.request", "http.disconnect", "for the next"):
-                await stream.app_put({"type": kind})
-            await trio.testing.wait_all_tasks_blocked()
-
-        await serve(act, app=app)
-
-        assert {"type": "for the next"} == stream.receive.receive_nowait()
+        assert 1 == pytest.approx(trio.current_time() - started)
 
 
 class TestPatientLock:
@@ -343,6 +327,29 @@ class TestWrites:
             await serve(act, stream)
 
         assert 20 == pytest.approx(trio.current_time() - started)
+
+    async def test_the_apps_are_told_before(self, autojump_clock: trio.testing.MockClock) -> None:
+        """Those of the connection that asked for it, by the set in their scope's extensions."""
+        stream = SlowStream(never=True)
+        told: list[bool] = []
+
+        async def app(scope: Any, receive: object, send: object) -> None:
+            scope["extensions"][STUCK].add(lambda: told.append(stream.is_closed))
+            await trio.sleep(60)
+
+        async def act(writing: Writing) -> None:
+            queue = Stream()
+            async with trio.open_nursery() as nursery:
+                scope = {"type": "websocket", "extensions": None}
+                nursery.start_soon(
+                    writing.connection.app, scope, queue.receive.receive, queue.app_send
+                )
+                with pytest.raises(trio.ClosedResourceError):
+                    await writing.write(b"hello?")
+
+        await serve(act, stream, app=app)
+
+        assert [False] == told
 
     async def test_a_slow_peer_is_not_a_stalled_one(
         self, autojump_clock: trio.testing.MockClock

@@ -37,6 +37,9 @@ FAULTY = "0.18."
 CHUNK = 64 * 1024
 """Bytes written at a time, so that a large write shows its progress."""
 
+STUCK = "triows.stuck"
+"""In a scope's extensions: a set of functions to be called before a stuck write is given up."""
+
 _DISCONNECT = {"type": "websocket.disconnect", "code": ABNORMAL}
 
 SendAll: TypeAlias = Callable[[bytes | bytearray | memoryview], Coroutine[Any, Any, None]]
@@ -82,6 +85,7 @@ class GuardedServer:
         self._stream = args[-1]
         self._send_timeout = send_timeout
         self._websockets: set[Any] = set()  # hypercorn's streams whose app is running
+        self._stuck: set[Callable[[], None]] = set()  # told before a write is given up
 
     def __await__(self) -> Generator[Any, None, None]:
         return self._run().__await__()
@@ -89,12 +93,16 @@ class GuardedServer:
     async def _run(self) -> None:
         try:
             async with open_timer() as timer, trio.open_nursery() as self._leftovers:
-                guard_writes(self._server, self._stream, timer, self._send_timeout)
+                guard_writes(self._server, self._stream, timer, self._send_timeout, self._give_up)
                 await self._server.run()
                 self._leftovers.cancel_scope.cancel(reason="the connection has ended")
         except* Exception as group:
             for failure in leaves_of(group):
                 _log(failure)
+
+    def _give_up(self) -> None:
+        for tell in list(self._stuck):
+            tell()
 
     async def _read(self) -> None:
         await self._read_data()
@@ -106,22 +114,28 @@ class GuardedServer:
         stream = send.__self__
         if scope["type"] == "websocket":
             self._websockets.add(stream)
+            extensions = {**(scope.get("extensions") or {}), STUCK: self._stuck}
+            scope = {**scope, "extensions": extensions}
         try:
             await app(scope, receive, send, *rest)
         finally:
             self._websockets.discard(stream)
-            self._leftovers.start_soon(_discard_events, stream, receive)
+            _forget(stream, receive)
 
 
-async def _discard_events(stream: Any, receive: Any) -> None:
-    """Take what hypercorn still has for an app that has ended: it would wait with it for ever."""
-    # The last event is its disconnect; the app may have had that one, once `closed` is set.
+def _forget(stream: Any, receive: Any) -> None:
+    """Let hypercorn have no more events for an app that has ended: it would wait to hand them over.
+
+    One that it is waiting with already is taken from it.
+    """
+    stream.app_put = _ignore
     with suppress(trio.WouldBlock):
-        while not stream.closed:
-            if (await receive())["type"].endswith(".disconnect"):
-                return
         while True:
             receive.__self__.receive_nowait()
+
+
+async def _ignore(_: object) -> None:
+    """Take an event for nobody."""
 
 
 def _log(failure: Exception) -> None:
@@ -153,7 +167,9 @@ class PatientLock(Turnstile):
             self.is_taken = False
 
 
-def guard_writes(server: Any, stream: Any, timer: Timer, send_timeout: float) -> None:
+def guard_writes(
+    server: Any, stream: Any, timer: Timer, send_timeout: float, give_up: Callable[[], None]
+) -> None:
     """Close the socket under a write of the server that makes no progress for `send_timeout`.
 
     The stream keeps its type and its other methods: hypercorn takes an AttributeError
@@ -162,13 +178,18 @@ def guard_writes(server: Any, stream: Any, timer: Timer, send_timeout: float) ->
     server.send_lock = lock = PatientLock()
     plain = getattr(stream, "transport_stream", stream)
     writes = WatchedWrites(plain.send_all)
+
+    def cut() -> None:
+        give_up()
+        plain.socket.close()
+
     writes.watchdog = Watchdog(
         timer,
         "send_timeout",
         send_timeout,
         is_busy=lock.is_anyone_inside,
         progress=lambda: writes.count,
-        bark=plain.socket.close,
+        bark=cut,
     )
     plain.send_all = writes.send_all
 

@@ -15,6 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from triows._asgi import ASGITransport, open_asgi_transport
 from triows._close import CloseInfo
 from triows._errors import ConnectionClosed, MessageTooBig
+from triows._guard import STUCK
 from triows._limits import Limits
 from triows._timer import open_timer
 from triows._transport import Prepared, Transport
@@ -515,6 +516,32 @@ class TestPeerMisbehaves:
 
             peer.resume()
             assert 1009 == (await peer.wait_closed()).code
+
+
+class TestGuardedServer:
+    """A server that sees for itself that a peer does not read."""
+
+    async def test_is_heard(self, autojump_clock: MockClock) -> None:
+        """It tells those that have put themselves into the scope's set, while they live."""
+        wire = Wire()
+        stuck: set[Callable[[], None]] = set()
+        scope: Scope = {"extensions": {STUCK: stuck}}
+        overruns: list[tuple[int, str]] = []
+        async with (
+            open_timer() as timer,
+            open_asgi_transport(
+                scope, wire.receive, wire.send, limits=Limits(), timer=timer, discard=False
+            ) as transport,
+        ):
+            transport.observe(
+                None, lambda _: None, lambda *overrun: overruns.append(overrun), lambda: None
+            )
+            for tell in stuck:
+                tell()
+            transport.abort()
+
+        assert [(1006, "peer has not read for 20 s")] == overruns
+        assert set() == stuck
 
 
 class TestClose:

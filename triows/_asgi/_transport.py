@@ -5,8 +5,8 @@ hypercorn 0.18 was seen to end of it. So after a close the transport keeps readi
 server says that the peer is gone, at most `close_timeout`.
 """
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 
 import trio
 
@@ -16,6 +16,7 @@ from triows._asgi._reader import Reader
 from triows._asgi._writer import Writer
 from triows._close import ABNORMAL, CloseInfo
 from triows._errors import PeerError
+from triows._guard import STUCK
 from triows._headers import RawHeaders
 from triows._limits import Limits
 from triows._timer import Timer
@@ -91,6 +92,16 @@ class ASGITransport:
         self._link.on_peer_gone = on_peer_gone
         self._link.on_overrun = on_overrun
         self._link.on_delivery = on_delivery
+
+    @contextmanager
+    def listening(self) -> Generator[None]:
+        """Hear from a guarded server that the peer does not read: it sees that best."""
+        stuck: set[Callable[[], None]] = (self._scope.get("extensions") or {}).get(STUCK, set())
+        stuck.add(self._writer.give_up)
+        try:
+            yield
+        finally:
+            stuck.discard(self._writer.give_up)
 
     # The handshake
 
@@ -192,5 +203,6 @@ async def open_asgi_transport(
         )
         await transport.connect()
         nursery.start_soon(transport.watch)
-        yield transport
+        with transport.listening():
+            yield transport
         nursery.cancel_scope.cancel(reason="the transport is finished")

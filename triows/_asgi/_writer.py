@@ -88,7 +88,7 @@ class Writer:
             limits.send_timeout,
             is_busy=self._turnstile.is_anyone_inside,
             progress=self._writes,
-            bark=self._bark,
+            bark=self.give_up,
             patience=self._steps_to_go,
         )
         self._is_close_sent = False
@@ -171,7 +171,8 @@ class Writer:
     def _steps_to_go(self) -> int:
         return self._steps
 
-    def _bark(self) -> None:
+    def give_up(self) -> None:
+        """Report that what is being written is stuck."""
         reason = f"peer has not read for {self._limits.send_timeout:g} s"
         self._link.on_overrun(ABNORMAL, reason)
 
