@@ -17,6 +17,7 @@ from triows import (
     HandshakeRejected,
     InvalidMessage,
     Limits,
+    Pipe,
     Reject,
     RouteError,
     StateError,
@@ -101,10 +102,9 @@ class TestRegistration:
             (lambda app: app.websocket("/<x>")(handler), "has no type"),
             (lambda app: app.websocket("/taken")(handler), "declared before"),
             (lambda app: app.websocket("/x", name="taken")(handler), "named 'taken'"),
-            (lambda app: app.websocket("/<int:x>")(handler), "unexpected keyword argument 'x'"),
-            (lambda app: app.websocket("/x")(needy), "missing a required argument: 'room'"),
+            (lambda app: app.websocket("/<int:x>")(handler), "has no parameter for x"),
             (lambda app: app.websocket("/x", limits=5), "limits=5: give Limits(...)"),
-            (lambda app: app.websocket([]), "there is no path in paths"),
+            (lambda app: app.websocket([])(handler), "a route needs a path"),
             (lambda _: App("other", limits=5), "limits=5: give Limits(...)"),  # type: ignore[arg-type]
             (lambda app: app.mount("x", handler), "a prefix is plain text"),
             (lambda app: app.mount("/x", None), "cannot mount None: it is no ASGI app"),
@@ -143,6 +143,71 @@ async def handler() -> None:
 
 async def needy(room: str) -> None:
     """Be a handler that needs an argument."""
+
+
+class TestConverters:
+    """The app's own types of path parameters."""
+
+    async def test_converter(self, autojump_clock: trio.testing.MockClock) -> None:
+        """It is known to the routes that are declared after it."""
+        app = App(__name__)
+        app.converter("hex", "[0-9a-f]+", lambda text: int(text, 16), "{:x}".format)
+
+        @app.websocket("/color/<hex:color>")
+        async def handler(color: int) -> None:
+            await websocket.send_json([color, app.url.ws("handler", color)])
+
+        async with testing.client(app) as client, client.websocket("/color/ff") as peer:
+            assert [255, "/color/ff"] == await peer.receive_json()
+
+    async def test_a_converter_that_fails(
+        self, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Anything but ValueError is its bug: one traceback and a 500, and the server lives."""
+        app = App(__name__)
+        app.converter("color", "[a-z]+", {"red": 1}.__getitem__)
+
+        @app.websocket("/<color:color>")
+        async def handler(color: int) -> None:
+            """Serve a color."""
+
+        async with testing.client(app) as client:
+            with pytest.raises(KeyError):
+                await client.request("GET", "/mauve")
+            with pytest.raises(KeyError) as failure:
+                async with client.websocket("/mauve"):
+                    pass
+
+        assert isinstance(failure.value.__cause__, HandshakeRejected)
+        assert 500 == failure.value.__cause__.status
+
+        assert ["KeyError"] * 2 == tracebacks(caplog)
+
+    async def test_a_pipeline_that_is_spoilt_later(
+        self, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """What is put into it while the app runs is looked at with every connection."""
+        app = App(__name__)
+        app.websocket("/")(handler)
+
+        async with testing.client(app) as client:
+            app.pipeline.append(Pipe)  # type: ignore[arg-type]
+            with pytest.raises(RouteError, match="made of Pipe objects") as failure:
+                async with client.websocket("/"):
+                    pass
+
+        assert isinstance(failure.value.__cause__, HandshakeRejected)
+        assert 500 == failure.value.__cause__.status
+        assert ["RouteError"] == tracebacks(caplog)
+
+    def test_groups_and_lists(self) -> None:
+        """A group declares into each of its modules; the app lists all routes."""
+        app = App(__name__)
+        group = app.module_group(app.module(__name__, "one"), app.module(__name__, "two"))
+        with pytest.raises(RouteError, match="can never be reached"):
+            group.websocket("/x", name="x")(handler)
+
+        assert ["one.x"] == [route.name for route in app.routes]
 
 
 class TestSettings:

@@ -1,4 +1,4 @@
-"""JSON in messages."""
+"""JSON in messages, and messages that are not what was asked for."""
 
 import json
 import math
@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triows._codecs import decode_json, encode_json
+from triows._codecs import decode_json, encode_json, wrong_kind
 from triows._errors import InvalidMessage
+from triows._types import Data
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text(),
@@ -93,3 +94,17 @@ def test_garbage(message: str | bytes) -> None:
     """No message makes decoding fail in any other way."""
     with suppress(InvalidMessage):
         decode_json(message)
+
+
+@pytest.mark.parametrize("message", ["text", b"bytes"])
+def test_a_message_of_the_wrong_kind(message: Data) -> None:
+    """The peer that sent it is told so, with 1003."""
+    exc = wrong_kind(message, "not what was expected")
+
+    assert isinstance(exc, InvalidMessage)
+    assert (1003, "not what was expected") == (exc.code, str(exc))
+
+
+def test_a_message_that_is_none_any_more() -> None:
+    """The peer is not to blame for what a pipe has made of its message."""
+    assert isinstance(wrong_kind({"a": 1}, "not what was expected"), TypeError)

@@ -5,6 +5,7 @@ What the peer sees is asserted through the test client, what the operator sees t
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
 
 import pytest
 import trio
@@ -20,7 +21,9 @@ from triows import (
     HandshakeRejected,
     InvalidMessage,
     Limits,
+    Pipe,
     Reject,
+    StateError,
     WebSocket,
     testing,
     websocket,
@@ -861,6 +864,95 @@ class TestLimits:
 
         (line,) = lines(caplog, logging.WARNING)
         assert "accepted none of the subprotocols ['v1']" in line
+
+
+class TestPipes:
+    """What a connection makes of its pipes; the pipes themselves are in test_pipes."""
+
+    async def test_a_handler_runs_once(
+        self, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A pipe that calls the rest twice has a bug, and is told so."""
+        app = App(__name__)
+
+        class Twice(Pipe):
+            async def pipe(self, next_pipe: Any, **kwargs: Any) -> None:
+                await next_pipe(**kwargs)
+                await next_pipe(**kwargs)
+
+        @app.websocket("/", pipeline=[Twice()])
+        async def handler() -> None:
+            await websocket.accept()
+
+        with pytest.raises(StateError, match="a handler runs once a connection"):
+            async with testing.client(app) as client, client.websocket("/") as peer:
+                assert 1011 == (await peer.wait_closed()).code
+
+        assert ["StateError"] == tracebacks(caplog)
+
+    async def test_slow_pipes_of_a_handler_that_never_accepted(
+        self, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Once the handler has returned nobody is blamed for not accepting."""
+        app = App(__name__, limits=Limits(accept_timeout=1))
+
+        class Slow(Pipe):
+            async def on_pipe_success(self) -> None:
+                await trio.sleep(3)
+
+        @app.websocket("/", pipeline=[Slow()])
+        async def handler() -> None:
+            """Do nothing."""
+
+        async with testing.client(app) as client:
+            with pytest.raises(HandshakeRejected) as rejection:
+                async with client.websocket("/"):
+                    pass
+
+        assert 403 == rejection.value.status
+        assert [] == lines(caplog, logging.WARNING)
+
+    async def test_an_ending_that_cannot_be_told(
+        self, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """What fails in the accept before a close is the connection's failure, told as 500."""
+
+        async def handler() -> None:
+            def fail() -> NoReturn:
+                raise ValueError("no such header")
+
+            websocket.unwrap()._before_accept.append(fail)
+            raise Close(4001, "bye")
+
+        exc, status = await failure_of(handler)
+
+        assert ("no such header", 500) == (str(exc), status)
+        assert ["ValueError"] == tracebacks(caplog)
+
+    @pytest.mark.parametrize(("size", "outcome"), [(1, "success"), (100, "failure")])
+    async def test_outcome(
+        self, autojump_clock: trio.testing.MockClock, size: int, outcome: str
+    ) -> None:
+        """A peer that leaves is a success, one that breaks a bound a failure."""
+        outcomes: list[str] = []
+        app = App(__name__, limits=Limits(max_message_size=10))
+
+        class Telling(Pipe):
+            def on_pipe_success(self) -> None:
+                outcomes.append("success")
+
+            def on_pipe_failure(self) -> None:
+                outcomes.append("failure")
+
+        @app.websocket("/", pipeline=[Telling()])
+        async def handler() -> None:
+            while True:
+                await websocket.receive()
+
+        async with testing.client(app) as client, client.websocket("/") as peer:
+            await peer.send("x" * size)
+
+        assert [outcome] == outcomes
 
 
 class TestServerGoes:

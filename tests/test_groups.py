@@ -1,10 +1,10 @@
-"""What nurseries raise, taken apart."""
+"""What nurseries raise, taken apart and put together."""
 
 import pytest
 import trio
 import trio.testing
 
-from triows._groups import leaves_of
+from triows._groups import join, leaves_of, parts_of, unwrap
 
 A, B, C = ValueError("a"), OSError("b"), KeyError("c")
 
@@ -45,3 +45,65 @@ async def test_beside_cancellation() -> None:
 
     assert [A] == failures
     assert scope.cancelled_caught
+
+
+def test_join_of_one() -> None:
+    """A single failure needs no group around it."""
+    assert A is join([A])
+
+
+def test_join_of_several() -> None:
+    """Several failures are one group, in their order."""
+    joined = join([A, B])
+
+    assert isinstance(joined, ExceptionGroup)
+    assert (A, B) == joined.exceptions
+
+
+async def cancelled(count: int, *failures: Exception) -> BaseExceptionGroup[BaseException]:
+    """Return what comes out of so many tasks that were cancelled, beside these failures."""
+    seen: list[BaseException] = []
+
+    async def keep() -> None:
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled as exc:
+            seen.append(exc)
+            raise
+
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            for _ in range(count):
+                nursery.start_soon(keep)
+            await trio.testing.wait_all_tasks_blocked()
+            scope.cancel()
+    return BaseExceptionGroup("", [*seen, *failures])
+
+
+async def test_many_cancelled_tasks_are_one_cancellation() -> None:
+    """However many tasks were cancelled, a single `Cancelled` goes on up, without a group."""
+    group = await cancelled(3)
+
+    assert group.exceptions[0] is unwrap(group)
+
+
+async def test_failures_come_before_the_cancellation() -> None:
+    """So the first part tells whether there was anything but a cancellation."""
+    group = await cancelled(2, A, B)
+
+    assert [A, B, group.exceptions[0]] == parts_of(group)
+
+
+def test_a_plain_exception_has_one_part() -> None:
+    """What is no group consists of itself."""
+    assert [A] == parts_of(A)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_unwrapping_a_single_failure(depth: int) -> None:
+    """One failure comes out of its groups, however many there are around it."""
+    group: ExceptionGroup[Exception] = ExceptionGroup("", [A])
+    for _ in range(depth - 1):
+        group = ExceptionGroup("", [group])
+
+    assert A is unwrap(group)

@@ -15,7 +15,7 @@ from triows import App, Reject, RouteError, testing, websocket
 from triows._http import (
     Mount,
     Mounts,
-    answer_not_found,
+    answer_plainly,
     answer_upgrade_required,
     refuse_handshake,
     route_path,
@@ -281,7 +281,7 @@ async def test_not_found() -> None:
     """Plain HTTP that belongs to nobody is 404."""
     server = Server()
 
-    await answer_not_found(server.send)
+    await answer_plainly(server.send, 404)
 
     start, body = server.sent
     assert ("http.response.start", 404) == (start["type"], start["status"])

@@ -84,6 +84,12 @@ async def test_a_bare_scope() -> None:
     assert "ws:///a%20b" == ws.url
 
 
+def test_root_path() -> None:
+    """What an app is mounted at is no part of the request; "" if it is not mounted."""
+    assert "/live" == request_of(root_path="/live").root_path
+    assert "" == request_of().root_path
+
+
 async def test_the_host_without_its_header() -> None:
     """HTTP/1.0 and some servers have no Host: the server's own address stands in."""
     assert "127.0.0.1:8000" == request_of(server=("127.0.0.1", 8000)).host

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from triows._asgi import ASGITransport, open_asgi_transport
 from triows._limits import Limits
 from triows._timer import open_timer
-from triows._transport import Prepared, Transport, size_of
+from triows._transport import Prepared, Transport, as_message, size_of
 from triows._types import Data, Event
 
 MEMBERS = sorted(name for name in vars(Transport) if not name.startswith("_"))
@@ -36,6 +36,29 @@ def test_size_of_what_cannot_be_sent() -> None:
     """A lone surrogate has no form on the wire: our caller hears of it before anything is sent."""
     with pytest.raises(UnicodeEncodeError):
         size_of("\ud800")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("text", "text"),
+        ("", ""),
+        (b"bytes", b"bytes"),
+        (bytearray(b"more"), b"more"),
+        (memoryview(b"view"), b"view"),
+    ],
+)
+def test_as_message(value: object, message: Data) -> None:
+    """Text is a str, everything like bytes is bytes."""
+    assert message == as_message(value)
+    assert type(message) is type(as_message(value))
+
+
+@pytest.mark.parametrize("value", [None, 7, ["a"], {"a": 1}])
+def test_what_is_no_message(value: object) -> None:
+    """Anything else is our caller's mistake, and the error says what there is for it."""
+    with pytest.raises(TypeError, match="there are send_json and JSONPipe"):
+        as_message(value)
 
 
 def test_prepared() -> None:

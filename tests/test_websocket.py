@@ -15,6 +15,7 @@ from triows import (
     ConnectionClosed,
     HandshakeRejected,
     InvalidMessage,
+    Pipe,
     StateError,
     WebSocket,
     testing,
@@ -339,6 +340,75 @@ class TestMessages:
 
         assert ["one", "two"] == received
 
+    async def test_sends_before_accept_keep_the_order_of_the_calls(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """All of them wait for one accept, and a later one overtakes none of them."""
+        app = App(__name__)
+
+        @app.websocket("/")
+        async def handler() -> None:
+            async with trio.open_nursery() as nursery:
+                for letter in "abcdefgh":
+                    nursery.start_soon(websocket.send, letter)
+                    await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(websocket.accept)
+                await trio.sleep(0.01)
+                await websocket.send("last")
+
+        server = BareServer("websocket.connect", seconds=0.01, answers=True)
+        await server.serve(app)
+
+        messages = [event["text"] for event in server.sent if event["type"] == "websocket.send"]
+        assert [*"abcdefgh", "last"] == messages
+
+    async def test_messages_of_which_a_pipe_makes_something_else(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """`receive` gives what the pipe made; methods that want text or bytes refuse it."""
+        app = App(__name__)
+        complaints: list[str] = []
+
+        class Counting(Pipe):
+            def on_receive(self, data: str) -> int:
+                return len(data)
+
+        @app.websocket("/", pipeline=[Counting()])
+        async def handler() -> None:
+            ws = websocket.unwrap()
+            for method in (ws.receive_text, ws.receive_bytes, ws.receive_json):
+                with pytest.raises(TypeError) as complaint:
+                    await method()
+                complaints.append(str(complaint.value))
+            await ws.send(str(await ws.receive()))
+
+        async with testing.client(app) as client, client.websocket("/") as peer:
+            for _ in range(4):
+                await peer.send("four")
+            assert "4" == await peer.receive()
+
+        assert ["a pipe made a int of the message: use receive()"] * 3 == complaints
+
+    async def test_iteration_ends_with_its_own_connection_only(
+        self, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """What a pipe lets through of another connection's end is a failure, not the end."""
+        app = App(__name__)
+
+        class Forwarding(Pipe):
+            def on_receive(self, data: str) -> str:
+                raise ConnectionClosed(CloseInfo(1000, "", by_peer=True), "another")
+
+        @app.websocket("/", pipeline=[Forwarding()])
+        async def handler() -> None:
+            async for _ in websocket:
+                pass
+
+        with pytest.raises(ConnectionClosed):
+            async with testing.client(app) as client, client.websocket("/") as peer:
+                await peer.send("x")
+                assert 1011 == (await peer.wait_closed()).code
+
     async def test_two_tasks_receive_at_once(self, autojump_clock: trio.testing.MockClock) -> None:
         """The second is told so; the slot is held until the first has returned."""
         received: list[object] = []
@@ -518,8 +588,66 @@ class TestClose:
         assert 4000 == server.sent[-1]["code"]
 
 
+class TestSession:
+    """The session is a pipe's."""
+
+    async def test_without_a_pipe(self, autojump_clock: trio.testing.MockClock) -> None:
+        """Where there is none, the error says what to do."""
+        with pytest.raises(StateError, match="put a SessionPipe before what uses it"):
+            _ = websocket_of().session
+
+    async def test_with_a_pipe(self, autojump_clock: trio.testing.MockClock) -> None:
+        """It is whatever the pipe has set."""
+        ws = websocket_of()
+        ws._session = session = {"user": "joe"}
+
+        assert session is ws.session
+        ws.session = session
+        with pytest.raises(StateError, match="cannot be replaced"):
+            ws.session = {}
+
+
 class TestNursery:
     """The connection's own tasks."""
+
+    async def test_a_task_that_sends_when_the_peer_has_left(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """One of `websocket.start_soon` just ends: the handler reads what is left."""
+        read: list[object] = []
+
+        async def push() -> None:
+            while True:
+                await websocket.send("tick")
+                await trio.sleep(0.1)
+
+        async def handler() -> None:
+            websocket.start_soon(push)
+            async for message in websocket:
+                await trio.sleep(2)
+                read.append(message)
+
+        async with testing.client(serving(handler)) as client, client.websocket("/") as peer:
+            for i in range(4):
+                await peer.send(str(i))
+
+        assert ["0", "1", "2", "3"] == read
+
+    async def test_a_task_that_meets_the_end_of_another(
+        self, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Another connection's `ConnectionClosed` is a failure like any other."""
+
+        async def fail() -> None:
+            raise ConnectionClosed(CloseInfo(1000, "", by_peer=True), "another")
+
+        async def handler() -> None:
+            websocket.start_soon(fail)
+            await websocket.receive()
+
+        with pytest.raises(ConnectionClosed):
+            async with testing.client(serving(handler)) as client, client.websocket("/") as peer:
+                assert 1011 == (await peer.wait_closed()).code
 
     async def test_its_tasks_see_the_connection(
         self, autojump_clock: trio.testing.MockClock

@@ -22,6 +22,9 @@ from triows._errors import (
     TriowsError,
 )
 from triows._limits import Limits
+from triows._modules import Module, ModuleGroup
+from triows._pipes import Pipe
+from triows._urls import url
 from triows._websocket import WebSocket
 
 __all__ = [
@@ -36,9 +39,12 @@ __all__ = [
     "InvalidMessage",
     "Limits",
     "MessageTooBig",
+    "Module",
+    "ModuleGroup",
     "NotRunning",
     "OutsideConnection",
     "PeerError",
+    "Pipe",
     "ProtocolViolation",
     "Reject",
     "RouteError",
@@ -46,5 +52,6 @@ __all__ = [
     "TriowsError",
     "WebSocket",
     "sdict",
+    "url",
     "websocket",
 ]

@@ -1,25 +1,22 @@
 """The app: routes are registered on it, and a server calls it (ASGI 3)."""
 
-import inspect
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal, TypeAlias, TypeVar, TypeVarTuple, get_args
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import Any, TypeVarTuple
 
 import trio
 
 from triows._asgi import open_asgi_transport
-from triows._connection import Connection, OnDisconnect, Rules
+from triows._connection import Connection, Rules
 from triows._context import current_websocket
+from triows._converters import Converter
 from triows._datastructures import Headers, sdict
 from triows._draining import Draining
-from triows._endings import Ending
-from triows._errors import Close, NotRunning, Reject, RouteError, StateError
+from triows._errors import NotRunning, Reject, RouteError, StateError
 from triows._http import (
     Mounts,
-    answer_not_found,
+    answer_plainly,
     answer_upgrade_required,
     refuse_handshake,
     route_path,
@@ -27,133 +24,89 @@ from triows._http import (
 from triows._lifespan import Lifespan, LifespanFunction
 from triows._limits import Limits
 from triows._logs import log_failure, log_refusal, reporter_of
-from triows._origins import OriginPolicy, Origins, parse_origins
-from triows._paths import parse_template
-from triows._routing import Router
+from triows._modules import Module, ModuleGroup
+from triows._origins import Origins, parse_origins
+from triows._pipes import check_pipes
+from triows._routes import Route, RouteTable, check_limits
 from triows._timer import open_timer
 from triows._types import ASGIApp, Receive, Scope, Send
+from triows._urls import Place, Urls, current_place
 from triows._websocket import WebSocket
 
 Args = TypeVarTuple("Args")
-Incoming: TypeAlias = Literal["queue", "discard"]
-Handler = TypeVar("Handler", bound=Callable[..., Awaitable[object]])
-ErrorFunction = TypeVar("ErrorFunction", bound=Callable[[Any], object])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """A handler, and how its connections are to be served."""
+class App(Module):
+    """A WebSocket application for Trio; an ASGI 3 app, and the outermost module.
 
-    name: str
-    path: str
-    handler: Callable[..., Awaitable[object]]
-    origins: OriginPolicy
-    on_disconnect: OnDisconnect
-    incoming: Incoming
-    limits: Limits
-
-
-class App:
-    """A WebSocket application for Trio; an ASGI 3 app.
+    Pipes around every route are set by `app.pipeline = [...]`.
 
     Args:
         import_name: The module it is declared in: `App(__name__)`.
+        url_prefix: Goes before the paths of its routes, but not of what is mounted.
         limits: The bounds of every route; a route's own go over them.
         origins: The pages that may connect, where a route does not say otherwise:
             `"same"`, `"*"`, an origin, a compiled regex, or a list of those.
         guard_hypercorn: Keep hypercorn 0.18's trio worker, should it serve this app,
             from dying of one connection's failure.
+
+    Attributes:
+        url: Of its routes, by name; the `url` of the package is that of the current app.
     """
 
     def __init__(
         self,
         import_name: str,
         *,
+        url_prefix: str | None = None,
         limits: Limits | None = None,
         origins: Origins = "same",
         guard_hypercorn: bool = True,
     ) -> None:
-        self.import_name = import_name
-        self.limits: Limits = _check_limits(limits) or Limits()
-        self._origins = parse_origins(origins)
-        self._router: Router[Route] = Router()
-        self._routes: dict[str, Route] = {}
+        self.limits: Limits = check_limits(limits) or Limits()
+        table = RouteTable(self.limits, parse_origins(origins))
+        super().__init__(import_name, "", table=table, url_prefix=url_prefix)
+        self.url: Urls = Urls(table.routes)
         self._mounts = Mounts()
-        self._error_functions: dict[type[Exception], Callable[[Any], object]] = {}
-        self._lifespan = Lifespan(self.limits, guards_hypercorn=guard_hypercorn)
+        self._lifespan = Lifespan(
+            self.limits, guards_hypercorn=guard_hypercorn, around=self._around_lifespan
+        )
 
     def __repr__(self) -> str:
-        return f"<App {self.import_name}, {len(self._routes)} routes>"
+        return f"<App {self.import_name}, {len(self._table.routes)} routes>"
 
     # Registration
 
-    def websocket(
-        self,
-        paths: str | Sequence[str] | None = None,
-        name: str | None = None,
-        *,
-        origins: Origins | None = None,
-        on_disconnect: OnDisconnect = "drain",
-        incoming: Incoming = "queue",
-        limits: Limits | None = None,
-    ) -> Callable[[Handler], Handler]:
-        """Decorate an async function as the handler of a path; it gets the path's parameters.
+    @property
+    def routes(self) -> list[Route]:
+        """The routes, in the order in which they were declared."""
+        return list(self._table.routes.values())
 
-        The function itself comes back, so decorators stack.
+    def module_group(self, *modules: Module | ModuleGroup) -> ModuleGroup:
+        """Return several modules as one: what is declared in it is declared in each."""
+        return ModuleGroup(modules)
+
+    def converter(
+        self,
+        name: str,
+        regex: str,
+        parse: Callable[[str], Any],
+        format: Callable[[Any], str] = str,  # noqa: A002  # the counterpart of parse
+    ) -> None:
+        """Add a type of path parameter, for the routes declared from now on.
 
         Args:
-            paths: A path like `"/room/<int:number>"`, or several; "/" and the
-                function's name by default. Types: int, float, str, date, alpha, any, uuid.
-            name: Of the route; the function's by default. Of several paths the second
-                is `name.1`, and so on.
-            origins: The pages that may connect; the app's setting by default.
-            on_disconnect: What becomes of a handler whose peer left while it is busy
-                elsewhere. `"drain"` cancels it after `disconnect_grace`, counted anew at
-                each message it still reads; `"cancel"` cancels it at once; `"raise"`
-                leaves it to notice by itself.
-            incoming: `"discard"` counts and drops what comes in, for handlers that only
-                send; nobody reads the inbox of such a handler.
-            limits: The bounds that differ from the app's.
+            name: As in `<name:parameter>`.
+            regex: What a value looks like in a path. It sees one segment, or a part of
+                one; groups are written `(?:...)`.
+            parse: From that text to the value. ValueError means that it is no such
+                value, and the next route is tried.
+            format: From the value to such a text, for `url.ws`.
 
         Raises:
-            RouteError: Anything here is not as it should be.
+            RouteError: The name is taken, or the regex malformed.
         """
-        if callable(paths):
-            raise RouteError("decorate with @app.websocket(), with parentheses")
-        _check_choice("on_disconnect", on_disconnect, get_args(OnDisconnect))
-        _check_choice("incoming", incoming, get_args(Incoming))
-        policy = self._origins if origins is None else parse_origins(origins)
-        own = _check_limits(limits)
-        bounds = self.limits if own is None else own.over(self.limits)
-        if paths is not None and not paths:
-            raise RouteError('there is no path in paths; the root is "/"')
-
-        def register(handler: Handler) -> Handler:
-            if not _is_async(handler):
-                raise RouteError(f"the handler {handler!r} must be an async function")
-            label = name or handler.__name__
-            given = [f"/{handler.__name__}"] if paths is None else paths
-            for i, path in enumerate([given] if isinstance(given, str) else given):
-                route = Route(
-                    name=f"{label}.{i}" if i else label,
-                    path=path,
-                    handler=handler,
-                    origins=policy,
-                    on_disconnect=on_disconnect,
-                    incoming=incoming,
-                    limits=bounds,
-                )
-                self._add(route)
-            return handler
-
-        return register
-
-    def _add(self, route: Route) -> None:
-        if route.name in self._routes:
-            raise RouteError(f"there is a route named {route.name!r} already; give name=")
-        _check_arguments(route.handler, [name for name, _ in parse_template(route.path).parameters])
-        self._router.add(route.path, route)
-        self._routes[route.name] = route
+        self._table.add_converter(name, Converter(regex, parse, format))
 
     def mount(self, prefix: str, app: ASGIApp) -> None:
         """Give the requests below a prefix to another ASGI app, as Starlette or its StaticFiles.
@@ -179,30 +132,6 @@ class App:
         """
         self._lifespan.register(function)
         return function
-
-    def on_error(self, kind: type[Exception]) -> Callable[[ErrorFunction], ErrorFunction]:
-        """Decorate a function, sync or async, that is asked how an exception ends a connection.
-
-        It is called with each exception of that kind that left a handler or a task of it,
-        and returns a `Close` or `Reject`, which replaces the traceback in the log; or
-        None, and everything is as without it. The most specific kind is asked. It has
-        `pipe_close_timeout` seconds.
-
-        Raises:
-            RouteError: It is no kind of exception that could be asked for, or is taken.
-        """
-        if not (isinstance(kind, type) and issubclass(kind, Exception)):
-            raise RouteError("decorate with @app.on_error(SomeException)")
-        if issubclass(kind, Close | Reject):
-            raise RouteError(f"{kind.__name__} is an ending already, not an error")
-        if kind in self._error_functions:
-            raise RouteError(f"there is an error function for {kind.__name__} already")
-
-        def register(function: ErrorFunction) -> ErrorFunction:
-            self._error_functions[kind] = function
-            return function
-
-        return register
 
     # The app's life
 
@@ -243,6 +172,17 @@ class App:
         """
         return self._lifespan.running()
 
+    @contextmanager
+    def _around_lifespan(self) -> Generator[None]:
+        """Be the current app of the lifespan and of the app's tasks."""
+        for route in self.routes:
+            route.check_needs()
+        token = current_place.set(Place(self.url))
+        try:
+            yield
+        finally:
+            current_place.reset(token)
+
     # ASGI
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -262,14 +202,25 @@ class App:
         path = route_path(scope)
         if (mount := self._mounts.find(path)) is not None:
             await mount(scope, receive, send)
-        elif self._router.match(path) is not None:
+            return
+        try:
+            found = self._match(scope, path)
+        except Reject as failure:
+            await answer_plainly(send, failure.status)
+            return
+        if found is not None:
             await answer_upgrade_required(scope, send)
         else:
-            await answer_not_found(send)
+            await answer_plainly(send, 404)
 
     async def _handle_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = route_path(scope)
-        found = self._router.match(path)
+        scheme = "wss" if scope.get("scheme") in ("wss", "https") else "ws"
+        try:
+            found = self._match(scope, path, scheme)
+        except Reject as failure:
+            await refuse_handshake(scope, receive, send, failure)
+            return
         if found is None:
             if (mount := self._mounts.find(path)) is not None:
                 await mount(scope, receive, send)
@@ -284,20 +235,32 @@ class App:
         else:
             await refuse_handshake(scope, receive, send, refusal)
 
+    def _match(
+        self, scope: Scope, path: str, scheme: str | None = None
+    ) -> tuple[Route, dict[str, Any]] | None:
+        """Find the route; what a converter of the app fails with is logged, and is a 500."""
+        try:
+            return self._table.router.match(path, host=_host_of(scope), scheme=scheme)
+        except Exception as exc:
+            log_failure("a path could not be converted", failure=exc)
+            reporter_of(scope)(exc)
+            raise Reject(500) from exc
+
     def _refusal(self, route: Route, scope: Scope) -> Reject | None:
         headers = Headers(scope["headers"])
-        if not route.origins.allows(headers):
+        if not route.options.origins.allows(headers):
             # A warning: the usual cause is a page on another port of the developer's machine.
             why = (
                 f"origin {headers['origin'][:200]!r} is not allowed to connect to host "
-                f"{headers.get('host')!r} by origins={route.origins.setting!r}"
+                f"{headers.get('host')!r} by origins={route.options.origins.setting!r}"
             )
             log_refusal(scope, 403, why, level=logging.WARNING)
             return Reject(403)
         try:
+            check_pipes(route.pipes)  # may have been changed since the start
             refusal = self._lifespan.refusal()
-        except NotRunning as exc:
-            log_failure("a connection to %s was refused", route.path, failure=exc)
+        except (NotRunning, RouteError) as exc:
+            log_failure("a connection to %s was refused", route.template.text, failure=exc)
             reporter_of(scope)(exc)
             return Reject(500)
         if refusal is None:
@@ -310,17 +273,19 @@ class App:
         self, route: Route, params: dict[str, Any], scope: Scope, receive: Receive, send: Send
     ) -> None:
         rules = Rules(
-            limits=route.limits,
-            on_disconnect=route.on_disconnect,
-            ask_hook=self._ask_error_function,
+            limits=route.options.limits,
+            on_disconnect=route.options.on_disconnect,
+            pipes=route.pipes,
+            ask_hook=route.module.ask_error_function,
             report=reporter_of(scope),
         )
-        discard = route.incoming == "discard"
+        discard = route.options.incoming == "discard"
+        limits = route.options.limits
         with self._lifespan.admit() as ticket:
             async with (
                 open_timer() as timer,
                 open_asgi_transport(
-                    scope, receive, send, limits=route.limits, timer=timer, discard=discard
+                    scope, receive, send, limits=limits, timer=timer, discard=discard
                 ) as transport,
             ):
                 websocket = WebSocket(
@@ -331,58 +296,21 @@ class App:
                     state=sdict({**self._lifespan.state, **scope.get("state", {})}),
                     draining=self._lifespan.draining,
                     discard=discard,
+                    subprotocols=route.options.subprotocols,
                 )
                 connection = Connection(websocket, scope, transport, timer, rules)
                 ticket.attach(connection)
                 token = current_websocket.set(websocket)
+                place_token = current_place.set(Place(self.url, route.module.name, websocket))
                 try:
-                    await connection.run(partial(route.handler, **params))
+                    await connection.run(route.call, params)
                 finally:
+                    current_place.reset(place_token)
                     current_websocket.reset(token)
 
-    async def _ask_error_function(self, exc: Exception) -> Ending | None:
-        for kind in type(exc).__mro__:
-            function = self._error_functions.get(kind)
-            if function is not None:
-                answer = function(exc)
-                if inspect.isawaitable(answer):
-                    answer = await answer
-                return _check_answer(function, answer)
-        return None
 
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise RouteError(f"{name}={value!r}: choose one of {', '.join(map(repr, choices))}")
-
-
-def _check_limits(limits: object) -> Limits | None:
-    if limits is None or isinstance(limits, Limits):
-        return limits
-    raise RouteError(f"limits={limits!r}: give Limits(...)")
-
-
-def _is_async(handler: object) -> bool:
-    return inspect.iscoroutinefunction(handler)
-
-
-def _check_arguments(handler: Callable[..., object], names: Sequence[str]) -> None:
-    """Refuse a handler that cannot be called with the parameters of its path."""
-    try:
-        inspect.signature(handler).bind(**dict.fromkeys(names))
-    except TypeError as exc:
-        raise RouteError(
-            f"the handler {handler!r} cannot be called with the path's parameters "
-            f"({', '.join(names) or 'none'}): {exc}"
-        ) from None
-
-
-def _check_answer(function: Callable[[Any], object], answer: object) -> Ending | None:
-    if answer is None or isinstance(answer, Close | Reject):
-        return answer
-    raise TypeError(
-        f"the error function {function!r} returned {answer!r}; return a Close, a Reject or None"
-    )
+def _host_of(scope: Scope) -> str:
+    return next((v.decode("latin-1") for k, v in scope["headers"] if k == b"host"), "")
 
 
 async def _refuse_other_loop(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,9 +1,10 @@
-"""JSON in messages."""
+"""JSON in messages, and messages that are not what was asked for."""
 
 from typing import Any
 
 import msgspec
 
+from triows._close import UNSUPPORTED_DATA
 from triows._errors import InvalidMessage
 from triows._types import Data
 
@@ -35,3 +36,13 @@ def decode_json(message: Data) -> Any:
         return _decoder.decode(message)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
         raise InvalidMessage(f"the message is not JSON: {exc}") from exc
+
+
+def wrong_kind(message: object, complaint: str) -> Exception:
+    """Return the exception for a message of another kind than its receiver wants.
+
+    It is the peer's fault (1003), unless a pipe of ours has made something else of it.
+    """
+    if isinstance(message, str | bytes):
+        return InvalidMessage(complaint, UNSUPPORTED_DATA)
+    return TypeError(f"a pipe made a {type(message).__name__} of the message: use receive()")

@@ -1,7 +1,7 @@
 """The life of one connection: the handler's nursery, its limits, and how it ends.
 
-Nesting, from the outside in: the transport's tasks and the timer, this scope, the public
-nursery, the handler. Every reason to end a connection early goes through `_scope`, so that a
+Nesting, from the outside in: the transport's tasks and the timer, this scope, the pipes, the
+public nursery, the handler. Every reason to end a connection early goes through `_scope`, so that a
 `trio.Cancelled` seen inside says why, and the first reason is the one that counts.
 
 A failure of the handler or of its tasks is logged here, each leaf of a group by itself, and
@@ -10,25 +10,28 @@ never handed to the server, which would log it again or die of it. Cancellation 
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from functools import partial
+from typing import Any, Literal, TypeAlias
 
 import trio
 
 from triows._close import ABNORMAL, EXPIRED, GOING_AWAY, IDLE, CloseInfo
 from triows._endings import Ending, Rank, Stop, Verdict, fit, judge, judge_return, judge_stop
-from triows._errors import Close, ConnectionClosed, Reject
-from triows._groups import leaves_of
+from triows._errors import Close, ConnectionClosed, Reject, StateError
+from triows._groups import leaves_of, unwrap
 from triows._limits import Limits
 from triows._logs import client_of, error_log, log_access, log_failure
+from triows._pipes import Pipe, Pipeline
 from triows._timer import Timer
 from triows._transport import Transport
 from triows._types import Scope
 from triows._websocket import WebSocket
 
 OnDisconnect: TypeAlias = Literal["drain", "cancel", "raise"]
+Handler: TypeAlias = Callable[..., Awaitable[object]]
 ErrorHook: TypeAlias = Callable[[Exception], Awaitable[Ending | None]]
 
 FAREWELL = 1.0
@@ -42,12 +45,14 @@ class Rules:
     Attributes:
         limits: The route's over the app's.
         on_disconnect: What becomes of a busy handler whose peer left.
+        pipes: What lies around the handler, from the outside in.
         ask_hook: Finds and calls the application's hook for an exception.
         report: Is handed every failure that is logged with a traceback.
     """
 
     limits: Limits
     on_disconnect: OnDisconnect
+    pipes: Sequence[Pipe]
     ask_hook: ErrorHook
     report: Callable[[Exception], None]
 
@@ -63,26 +68,30 @@ class Connection:
         self._transport = transport
         self._timer = timer
         self._rules = rules
+        self._pipeline = Pipeline(
+            rules.pipes, timeout=rules.limits.pipe_close_timeout, is_success=self._is_departure
+        )
         self._scope = trio.CancelScope()
-        self._is_over = False  # the handler has ended
+        self._is_begun = False  # the handler was called
+        self._is_over = False  # it has ended, and so has what it would end with
         self._stop: Stop | None = None
         self._grace_reason = ""
         self._grace_ends = 0.0
         self._failures: list[Exception] = []
         self._verdicts: list[Verdict] = []  # one a failure, in the same order
 
-    async def run(self, handler: Callable[[], Awaitable[object]]) -> None:
-        """Run the handler, and end the connection as it deserves.
+    async def run(self, handler: Handler, params: Mapping[str, Any]) -> None:
+        """Run the handler, inside its pipes, and end the connection as it deserves.
 
         Raises cancellation and what is no `Exception`, nothing else.
         """
         started_at = trio.current_time()
-        self._websocket._begin(self)
+        self._websocket._begin(self, self._pipeline.on_receive, self._pipeline.on_send)
         self._transport.observe(self._websocket, self._peer_gone, self._overrun, self._delivered)
         try:
             if self._transport.closed is None and self._stop is None:
                 self._set_limits()
-                await self._live(handler)
+                await self._live(handler, params)
             await self._end()
         except BaseException:
             self._timer.set("farewell", trio.current_time() + FAREWELL, self._transport.abort)
@@ -100,16 +109,36 @@ class Connection:
                 self._log(stop.level, stop.message or f"is ended: {stop.reason}")
         self._scope.cancel(reason=stop.reason)
 
-    async def _live(self, handler: Callable[[], Awaitable[object]]) -> None:
+    async def _live(self, handler: Handler, params: Mapping[str, Any]) -> None:
+        async def call(**kwargs: Any) -> None:
+            await self._call(partial(handler, **kwargs))
+
         with self._scope:
             try:
-                async with trio.open_nursery() as nursery:
-                    self._websocket._enter(nursery)
-                    # A task of its own: every wait of the handler passes through all the
-                    # coroutines below it, and down here there are a dozen.
-                    nursery.start_soon(self._handle, handler, nursery)
+                await self._pipeline.run(call, params)
             except* Exception as group:
                 self._failures = leaves_of(group)
+            finally:
+                self._is_over = True
+
+    async def _call(self, handler: Callable[[], Awaitable[object]]) -> None:
+        """Run the handler in its nursery; what comes out of it is as few groups as can be."""
+        if self._is_begun:
+            raise StateError("a pipe called its next_pipe twice: a handler runs once a connection")
+        self._is_begun = True
+        failure: BaseException | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                self._websocket._enter(nursery)
+                # A task of its own: every wait of the handler passes through all the
+                # coroutines below it, and down here there are a dozen.
+                nursery.start_soon(self._handle, handler, nursery)
+        except BaseExceptionGroup as group:
+            failure = unwrap(group)
+        self._is_over = False  # pipes may go on for as long as they like
+        # Raised here, it does not have the group as its context.
+        if failure is not None:
+            raise failure
 
     async def _handle(
         self, handler: Callable[[], Awaitable[object]], nursery: trio.Nursery
@@ -118,8 +147,20 @@ class Connection:
             await handler()
         finally:
             self._is_over = True
+            self._timer.clear("accept_timeout")  # nobody is left to accept
             self._websocket._leave()
         nursery.cancel_scope.cancel(reason="the handler has returned")
+
+    def _is_departure(self, failure: BaseException) -> bool:
+        """Return whether this connection has ended, and not by any fault or limit."""
+        return (
+            isinstance(failure, ConnectionClosed)
+            and failure.websocket is self._websocket
+            and failure.info.clean is not False
+            and (failure.info.by_peer or failure.info.code != ABNORMAL)
+            and self._transport.fault is None
+            and self._stop is None
+        )
 
     # What a WebSocket tells
 
@@ -257,7 +298,7 @@ class Connection:
             ordinary = judge_return(is_accepted=is_accepted)
         else:
             ordinary = judge_stop(self._stop.ending, is_accepted=is_accepted)
-        await self._tell(self._gravest(ordinary))
+        await self._announce(ordinary)
         await self._transport.finish()
 
     async def _say_farewell(self) -> None:
@@ -265,7 +306,16 @@ class Connection:
         for failure in self._failures[len(self._verdicts) :]:
             self._settle(self._judge(failure))
         going = judge_stop(Close(GOING_AWAY), is_accepted=self._websocket.is_accepted)
-        await self._tell(self._gravest(going))
+        await self._announce(going)
+
+    async def _announce(self, ordinary: Verdict) -> None:
+        """Tell the peer the gravest ending; one that cannot be told is a failure itself."""
+        try:
+            await self._tell(self._gravest(ordinary))
+        except Exception as exc:
+            # An accept comes first, and what has to go out with it may be wrong.
+            self._settle(self._judge(exc))
+            await self._tell(self._gravest(ordinary))
 
     async def _tell(self, ending: Ending) -> None:
         """Tell the peer how it ended, unless it knows already or is gone."""

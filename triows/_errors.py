@@ -7,7 +7,7 @@ TriowsError
 │   └─ ProtocolViolation 1002 · InvalidMessage 1007 · MessageTooBig 1009
 ├─ StateError (RuntimeError)   our caller's fault: a bug in the application
 │   └─ OutsideConnection · AlreadyAccepted · NotRunning
-├─ RouteError (ValueError)     wrong at registration; raised at import, not at run time
+├─ RouteError (ValueError)     wrong at registration, so at import; or a URL that is none
 └─ HandshakeRejected           test client: the handshake was answered with HTTP `.status`
 """
 
@@ -138,7 +138,7 @@ class NotRunning(StateError):
 
 
 class RouteError(TriowsError, ValueError):
-    """A route, a mount or one of their settings is wrong."""
+    """A route, a mount or one of their settings is wrong, or a URL was asked for that is none."""
 
 
 class HandshakeRejected(TriowsError):

@@ -29,8 +29,13 @@ def encode_headers(headers: HeadersInput | None) -> RawHeaders:
     return [_encode(name, value) for name, value in pairs]
 
 
+def is_token(name: str) -> bool:
+    """Return whether a name is a token (RFC 9110 §5.6.2), as header names and subprotocols are."""
+    return _NAME.fullmatch(name) is not None
+
+
 def _encode(name: str, value: str) -> tuple[bytes, bytes]:
-    if not _NAME.fullmatch(name):
+    if not is_token(name):
         raise ValueError(f"header name {name!r} is not a token (RFC 9110 §5.6.2)")
     if _FORBIDDEN_IN_VALUE.search(value):
         raise ValueError(f"the value of header {name!r} has a control character: {value!r}")

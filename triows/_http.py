@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from triows._asgi import denial
 from triows._asgi._link import PEER_IS_GONE
@@ -92,9 +93,9 @@ async def answer_upgrade_required(scope: Scope, send: Send) -> None:
     await _answer(send, 426, "This is a WebSocket endpoint.\n", headers)
 
 
-async def answer_not_found(send: Send) -> None:
-    """Answer plain HTTP that belongs to nobody: 404."""
-    await _answer(send, 404, "Not Found\n", [])
+async def answer_plainly(send: Send, status: int) -> None:
+    """Answer plain HTTP with no more than its status: 404 for what belongs to nobody."""
+    await _answer(send, status, f"{HTTPStatus(status).phrase}\n", [])
 
 
 async def _answer(send: Send, status: int, text: str, headers: RawHeaders) -> None:

@@ -88,11 +88,18 @@ class Ticket:
 class Lifespan:
     """Everything of an app that lives as long as the app does."""
 
-    def __init__(self, limits: Limits, *, guards_hypercorn: bool) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        guards_hypercorn: bool,
+        around: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self.state: dict[str, Any] = {}
         self.draining = Draining()
         self._limits = limits
         self._guards_hypercorn = guards_hypercorn
+        self._around = around
         self._function: LifespanFunction | None = None
         self._is_open = False
         self._has_failed = False
@@ -214,19 +221,20 @@ class Lifespan:
         """Run the app's lifespan and its nursery around a block."""
         if self._context is not None:
             raise StateError("the app's lifespan is running already")
-        self._context = contextvars.copy_context()
         self.draining = Draining()
         self._has_failed = False
         self._cut_off = 0
-        try:
-            with self._guard():
-                async with self._enter_function() as state:
-                    self.state = dict(state or {})
-                    async with self._open_nursery():
-                        yield self.state
-        finally:
-            self._context = None
-            self._early.clear()
+        with self._around():
+            self._context = contextvars.copy_context()
+            try:
+                with self._guard():
+                    async with self._enter_function() as state:
+                        self.state = dict(state or {})
+                        async with self._open_nursery():
+                            yield self.state
+            finally:
+                self._context = None
+                self._early.clear()
 
     def _guard(self) -> AbstractContextManager[None]:
         if self._guards_hypercorn:

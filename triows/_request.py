@@ -25,6 +25,11 @@ class Request:
         """The full path of the request, percent-decoded, mount prefixes included."""
         return str(self._scope["path"])
 
+    @property
+    def root_path(self) -> str:
+        """What the app is mounted at, percent-decoded; "" if it is not."""
+        return str(self._scope.get("root_path", ""))
+
     @cached_property
     def host(self) -> str:
         """The Host header: host, and port unless it is the scheme's default."""

@@ -38,6 +38,22 @@ def size_of(message: Data) -> int:
     return len(message.encode())
 
 
+def as_message(value: object) -> Data:
+    """Return the value as a message: a str, or bytes of whatever is like bytes.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if isinstance(value, str | bytes):
+        return value
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    raise TypeError(
+        f"cannot send a {type(value).__name__}: send takes str or bytes; "
+        "for other values there are send_json and JSONPipe"
+    )
+
+
 class Transport(Protocol):
     """One connection's wire.
 

@@ -1,38 +1,32 @@
 """The object a handler holds: the handshake's facts, and messages in both directions."""
 
 import contextvars
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from enum import Enum, auto
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVarTuple
 
 import trio
 
-from triows._close import NORMAL, UNSUPPORTED_DATA, CloseInfo, check_code, cut_reason
-from triows._codecs import decode_json, encode_json
+from triows._answers import Handshake, check_answer, check_same_answer, choose_subprotocol
+from triows._close import NORMAL, CloseInfo, check_code, cut_reason
+from triows._codecs import decode_json, encode_json, wrong_kind
 from triows._datastructures import sdict
 from triows._draining import Draining
 from triows._errors import (
     AlreadyAccepted,
     ConnectionClosed,
-    InvalidMessage,
     Reject,
     StateError,
 )
+from triows._flow import Flow
 from triows._headers import HeadersInput, RawHeaders, encode_headers
+from triows._pipes import Hook
 from triows._request import Request
-from triows._transport import Transport
+from triows._transport import Transport, as_message
+from triows._turnstile import Turnstile
 from triows._types import Data, Scope
 
 Args = TypeVarTuple("Args")
-
-
-class Handshake(Enum):
-    """How far the handshake is."""
-
-    PENDING = auto()
-    ANSWERING = auto()
-    ACCEPTED = auto()
 
 
 class Life(Protocol):
@@ -55,7 +49,7 @@ class WebSocket(Request):
     every `receive` and `send` raises `ConnectionClosed`.
 
     Handlers reach it as `websocket`, imported from triows; `websocket.unwrap()` is
-    this object itself, which may be stored and used from any task of the run.
+    this object itself, to be stored and used from any task of the run.
 
     Attributes:
         path_params: The converted path parameters, by name.
@@ -76,6 +70,7 @@ class WebSocket(Request):
         state: sdict,
         draining: Draining,
         discard: bool,
+        subprotocols: Sequence[str] = (),
     ) -> None:
         super().__init__(scope)
         self.path_params = path_params
@@ -86,12 +81,17 @@ class WebSocket(Request):
         self._handshake = Handshake.PENDING
         self._transport = transport
         self._discard = discard
+        self._preferred = subprotocols
         self._life: Life | None = None
         self._nursery: trio.Nursery | None = None
         self._context: contextvars.Context | None = None
         self._answered = trio.lowlevel.ParkingLot()
         self._accept_headers: RawHeaders = []
+        self._before_accept: list[Callable[[], RawHeaders]] = []
+        self._session: Any = None
         self._status = 499
+        self._flow: Flow | None = None
+        self._first_sends = Turnstile()
         # From the accept on, the transport's own.
         self._receive: Callable[[], Coroutine[Any, Any, Data]] = self._receive_first
         self._send: Callable[[Data], Coroutine[Any, Any, None]] = self._send_first
@@ -137,7 +137,9 @@ class WebSocket(Request):
         """Start a task in the connection's nursery, which sees this connection as `websocket`.
 
         Unlike `nursery.start_soon`, it may be called from anywhere: Trio gives a new
-        task the context of its starter, this gives it the handler's.
+        task the context of its starter, this gives it the handler's. And the task just
+        ends if it finds the connection closed, where one of `nursery.start_soon` would
+        cancel a handler that may still have messages to read.
 
         Raises:
             StateError: The handler has not started.
@@ -145,7 +147,14 @@ class WebSocket(Request):
         """
         nursery = self.nursery
         assert self._context is not None, "a nursery is only set together with its context"
-        self._context.run(partial(nursery.start_soon, fn, *args))
+        self._context.run(partial(nursery.start_soon, self._run_task, fn, args, name=fn))
+
+    async def _run_task(self, fn: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
+        try:
+            await fn(*args)
+        except ConnectionClosed as exc:
+            if exc.websocket is not self:
+                raise
 
     def expire_after(self, seconds: float) -> None:
         """Close with 4401 in so many seconds from now; called again, it moves the expiry.
@@ -157,15 +166,33 @@ class WebSocket(Request):
         self._lifeline().expire_after(seconds)
 
     @property
+    def session(self) -> Any:
+        """The session, a dict whose items are attributes too, of a route with a `SessionPipe`.
+
+        Raises:
+            StateError: The route has none, or it has not opened yet.
+        """
+        if self._session is None:
+            raise StateError("there is no session: put a SessionPipe before what uses it")
+        return self._session
+
+    @session.setter
+    def session(self, value: Any) -> None:
+        if value is not self._session:  # as it is after `|=`
+            raise StateError("the session cannot be replaced: change its items, as by update()")
+
+    @property
     def status(self) -> int:
         """The HTTP status of the handshake: 101, that of a rejection, or 499 before any answer."""
         return self._status
 
     # Called by the connection, which is in the same house.
 
-    def _begin(self, life: Life) -> None:
-        """Attach the connection, before the handler starts."""
+    def _begin(self, life: Life, on_receive: Sequence[Hook], on_send: Sequence[Hook]) -> None:
+        """Attach the connection, and what messages pass through, before its pipes open."""
         self._life = life
+        if on_receive or on_send:
+            self._flow = Flow(self._transport, on_receive, on_send)
 
     def _enter(self, nursery: trio.Nursery) -> None:
         """Publish the nursery, as the handler starts, in its context."""
@@ -198,12 +225,12 @@ class WebSocket(Request):
             ValueError: The subprotocol was not offered, or a header is malformed.
         """
         raw = None if headers is None else encode_headers(headers)
-        self._check_answer(subprotocol, raw)
+        check_answer(subprotocol, raw, self.subprotocols)
         await trio.lowlevel.checkpoint_if_cancelled()
         while self._handshake is Handshake.ANSWERING:
             await self._answered.park()
         if self._handshake is Handshake.ACCEPTED:
-            self._check_same_answer(subprotocol, raw)
+            check_same_answer((subprotocol, raw), (self.subprotocol, self._accept_headers))
             return
         if self.closed is not None:
             raise ConnectionClosed(self.closed, self)
@@ -211,12 +238,17 @@ class WebSocket(Request):
 
     async def _answer(self, subprotocol: str | None, headers: RawHeaders) -> None:
         self._handshake = Handshake.ANSWERING
+        if subprotocol is None:
+            subprotocol = choose_subprotocol(self._preferred, self.subprotocols)
         try:
-            await self._transport.accept(subprotocol, headers)
+            extra = [header for hook in self._before_accept for header in hook()]
+            await self._transport.accept(subprotocol, headers + extra)
             self._handshake = Handshake.ACCEPTED
-            self._send = self._transport.send
+            flow = self._flow or self._transport
             if not self._discard:
-                self._receive = self._transport.receive
+                self._receive = flow.receive
+            if not self._first_sends.is_taken:
+                self._send = flow.send
             self._status = 101
             self.subprotocol = subprotocol
             self._accept_headers = headers
@@ -225,23 +257,6 @@ class WebSocket(Request):
             if self._handshake is Handshake.ANSWERING:
                 self._handshake = Handshake.PENDING
             self._answered.unpark_all()
-
-    def _check_answer(self, subprotocol: str | None, headers: RawHeaders | None) -> None:
-        if subprotocol is not None and subprotocol not in self.subprotocols:
-            offered = ", ".join(self.subprotocols) or "none"
-            raise ValueError(
-                f"subprotocol {subprotocol!r} was not offered by the peer (offered: {offered})"
-            )
-        if any(name == b"sec-websocket-protocol" for name, _ in headers or []):
-            raise ValueError("the subprotocol is no header here: use accept(subprotocol=...)")
-
-    def _check_same_answer(self, subprotocol: str | None, headers: RawHeaders | None) -> None:
-        same_subprotocol = subprotocol is None or subprotocol == self.subprotocol
-        if not same_subprotocol or (headers is not None and headers != self._accept_headers):
-            raise AlreadyAccepted(
-                "cannot accept with other arguments: the handshake was accepted before, with "
-                f"subprotocol {self.subprotocol!r}; the first receive or send does so by itself"
-            )
 
     async def reject(
         self, status: int = 403, body: str | bytes = "", headers: HeadersInput | None = None
@@ -289,25 +304,28 @@ class WebSocket(Request):
         if self._discard:
             raise StateError('cannot receive: the route was declared with incoming="discard"')
         await self.accept()
-        return await self._transport.receive()
+        return await self._receive()
 
     async def receive_text(self) -> str:
         """Like `receive`, but a binary message is the peer's fault: `InvalidMessage`, 1003."""
         message = await self.receive()
         if isinstance(message, str):
             return message
-        raise InvalidMessage("a binary message came where text was expected", UNSUPPORTED_DATA)
+        raise wrong_kind(message, "a binary message came where text was expected")
 
     async def receive_bytes(self) -> bytes:
         """Like `receive`, but a text message is the peer's fault: `InvalidMessage`, 1003."""
         message = await self.receive()
         if isinstance(message, bytes):
             return message
-        raise InvalidMessage("a text message came where bytes were expected", UNSUPPORTED_DATA)
+        raise wrong_kind(message, "a text message came where bytes were expected")
 
     async def receive_json(self) -> Any:
         """Like `receive`, but decodes JSON, text or binary; else `InvalidMessage`, 1007."""
-        return decode_json(await self.receive())
+        message = await self.receive()
+        if not isinstance(message, str | bytes):
+            raise wrong_kind(message, "")
+        return decode_json(message)
 
     def __aiter__(self) -> AsyncIterator[Data]:
         """Iterate over the messages; the loop ends when the connection does."""
@@ -316,7 +334,9 @@ class WebSocket(Request):
     async def __anext__(self) -> Data:
         try:
             return await self.receive()
-        except ConnectionClosed:
+        except ConnectionClosed as exc:
+            if exc.websocket is not self:
+                raise  # of another connection, out of a pipe: a bug
             raise StopAsyncIteration from None
 
     def send(self, message: Data | bytearray | memoryview) -> Coroutine[Any, Any, None]:
@@ -333,19 +353,20 @@ class WebSocket(Request):
         # As in `receive`.
         if isinstance(message, (str, bytes)):
             return self._send(message)
-        return self._send_copy(message)
+        return self._send_other(message)
 
     async def _send_first(self, message: Data) -> None:
-        await self.accept()
-        await self._transport.send(message)
+        # In line, so that none is overtaken by one that comes when all of them may go.
+        async with self._first_sends:
+            await self.accept()
+        flow = self._flow or self._transport
+        if not self._first_sends.is_taken:
+            self._send = flow.send
+        await flow.send(message)
 
-    async def _send_copy(self, message: object) -> None:
-        if not isinstance(message, bytearray | memoryview):
-            raise TypeError(
-                f"cannot send a {type(message).__name__}: send takes str or bytes; "
-                "for other values there is send_json"
-            )
-        await self._send(bytes(message))
+    async def _send_other(self, value: Any) -> None:
+        # What pipes can make a message of, they do; the transport takes nothing else.
+        await self._send(value if self._flow is not None else as_message(value))
 
     async def send_json(self, value: Any) -> None:
         """Like `send`, but encodes the value as JSON text; TypeError if it has no JSON form."""

@@ -1,0 +1,52 @@
+"""What may be said in the answer to a handshake (RFC 6455 §4.2.2)."""
+
+from collections.abc import Sequence
+from enum import Enum, auto
+
+from triows._errors import AlreadyAccepted
+from triows._headers import RawHeaders
+
+
+class Handshake(Enum):
+    """How far the handshake is."""
+
+    PENDING = auto()
+    ANSWERING = auto()
+    ACCEPTED = auto()
+
+
+def choose_subprotocol(preferred: Sequence[str], offered: Sequence[str]) -> str | None:
+    """Return the first of ours that the peer has offered, or None."""
+    return next((name for name in preferred if name in offered), None)
+
+
+def check_answer(
+    subprotocol: str | None, headers: RawHeaders | None, offered: Sequence[str]
+) -> None:
+    """Refuse what a client would refuse, before anything reaches the wire.
+
+    Raises:
+        ValueError: The subprotocol was not offered, or is given as a header.
+    """
+    if subprotocol is not None and subprotocol not in offered:
+        raise ValueError(
+            f"subprotocol {subprotocol!r} was not offered by the peer "
+            f"(offered: {', '.join(offered) or 'none'})"
+        )
+    if any(name == b"sec-websocket-protocol" for name, _ in headers or []):
+        raise ValueError("the subprotocol is no header here: use accept(subprotocol=...)")
+
+
+def check_same_answer(
+    asked: tuple[str | None, RawHeaders | None], given: tuple[str | None, RawHeaders]
+) -> None:
+    """Refuse to answer again, otherwise than it was answered; what is None is not asked for.
+
+    Raises:
+        AlreadyAccepted: It was answered otherwise.
+    """
+    if any(wish not in (None, fact) for wish, fact in zip(asked, given, strict=True)):
+        raise AlreadyAccepted(
+            "cannot accept with other arguments: the handshake was accepted before, with "
+            f"subprotocol {given[0]!r}; the first receive or send does so by itself"
+        )
