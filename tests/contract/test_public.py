@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 import triows
+import triows.pipes
 import triows.testing
 
-DOORS = (triows, triows.testing)
+DOORS = (triows, triows.pipes, triows.testing)
 
 NAMES = [
     pytest.param(getattr(door, name), name, id=f"{door.__name__}.{name}")

@@ -10,12 +10,17 @@ ROOT = Path(__file__).parents[2] / "triows"
 STAIRS = (
     ("_close", "_draining", "_groups", "_headers", "_logs", "_timer", "_turnstile", "_types"),
     ("_errors", "_guard", "_limits"),
-    ("_codecs", "_datastructures", "_endings", "_paths", "_transport"),
-    ("_asgi", "_origins", "_request"),
+    ("_converters",),
+    ("_codecs", "_datastructures", "_endings", "_paths", "_pipes", "_transport"),
+    ("_answers", "_asgi", "_flow", "_origins", "_request", "_routing"),
     ("_websocket",),
-    ("_connection", "_context", "_http", "_lifespan", "_routing"),
+    ("_connection", "_context", "_http", "_lifespan", "_urls"),
+    ("_routes", "pipes"),
+    ("_modules",),
     ("_app",),
     ("testing",),
+    ("cli",),
+    ("__main__",),
     ("__init__",),
 )
 
