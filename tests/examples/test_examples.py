@@ -93,6 +93,25 @@ async def test_auth() -> None:
             assert 4401 == closing.value.rcvd.code
 
 
+async def test_chat() -> None:
+    """Two in a room hear each other, and the lobby tells who they are; more is in tests/e2e."""
+    async with (
+        serving(target_of(EXAMPLES / "chat.py"), folder=ROOT) as server,
+        connect(server.ws("/rooms/blue?name=joe")) as joe,
+    ):
+        assert "welcome" in str(await joe.recv())
+        assert '{"joined": "joe"}' == await joe.recv()
+        async with connect(server.ws("/rooms/blue/10?name=ann")) as ann:
+            assert "welcome" in str(await ann.recv())
+            await ann.send('"hello"')
+            async with connect(server.ws("/lobby")) as lobby:
+                lines = [await lobby.recv() for _ in range(4)]
+        heard = [await joe.recv() for _ in range(3)]
+
+    assert "/rooms/blue joe, ann" == lines[3]
+    assert ['{"joined": "ann"}', '{"from": "ann", "text": "hello"}', '{"left": "ann"}'] == heard
+
+
 async def test_page() -> None:
     """The page, its script and the socket that it talks to come from one port."""
     async with serving(target_of(EXAMPLES / "page" / "app.py"), folder=ROOT) as server:
