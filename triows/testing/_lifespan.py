@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 import trio
 
 from triows._errors import StateError
+from triows._groups import join
 from triows._types import ASGIApp, Event
 from triows.testing._calls import Call
 
@@ -90,7 +91,7 @@ def raise_all(
     errors: Sequence[BaseException], consequence: BaseException | None = None
 ) -> NoReturn:
     """Raise the error as it is, or a group of several; without a cause it gets what it led to."""
-    failure = errors[0] if len(errors) == 1 else BaseExceptionGroup("several failures", errors)
+    failure = join(errors)
     context = failure.__context__
     if consequence is not None and failure.__cause__ is None and context is None:
         failure.__cause__ = consequence
