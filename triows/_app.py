@@ -27,6 +27,7 @@ from triows._logs import log_failure, log_refusal, reporter_of
 from triows._modules import Module, ModuleGroup
 from triows._origins import Origins, parse_origins
 from triows._pipes import check_pipes
+from triows._request import Request
 from triows._routes import Route, RouteTable, check_limits
 from triows._timer import open_timer
 from triows._types import ASGIApp, Receive, Scope, Send
@@ -215,9 +216,8 @@ class App(Module):
 
     async def _handle_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = route_path(scope)
-        scheme = "wss" if scope.get("scheme") in ("wss", "https") else "ws"
         try:
-            found = self._match(scope, path, scheme)
+            found = self._match(scope, path, Request(scope).scheme)
         except Reject as failure:
             await refuse_handshake(scope, receive, send, failure)
             return
@@ -242,9 +242,7 @@ class App(Module):
         try:
             return self._table.router.match(path, host=_host_of(scope), scheme=scheme)
         except Exception as exc:
-            log_failure("a path could not be converted", failure=exc)
-            reporter_of(scope)(exc)
-            raise Reject(500) from exc
+            raise _failed(scope, "a path could not be converted", exc) from exc
 
     def _refusal(self, route: Route, scope: Scope) -> Reject | None:
         headers = Headers(scope["headers"])
@@ -260,9 +258,7 @@ class App(Module):
             check_pipes(route.pipes)  # may have been changed since the start
             refusal = self._lifespan.refusal()
         except (NotRunning, RouteError) as exc:
-            log_failure("a connection to %s was refused", route.template.text, failure=exc)
-            reporter_of(scope)(exc)
-            return Reject(500)
+            return _failed(scope, f"a connection to {route.template.text} was refused", exc)
         if refusal is None:
             return None
         answer, why = refusal
@@ -307,6 +303,13 @@ class App(Module):
                 finally:
                     current_place.reset(place_token)
                     current_websocket.reset(token)
+
+
+def _failed(scope: Scope, message: str, exc: Exception) -> Reject:
+    """Log what failed before there was a connection; return the answer to the handshake."""
+    log_failure(message, failure=exc)
+    reporter_of(scope)(exc)
+    return Reject(500)
 
 
 def _host_of(scope: Scope) -> str:

@@ -15,7 +15,7 @@ from triows._endings import Ending
 from triows._errors import Close, Reject, RouteError
 from triows._limits import Limits
 from triows._origins import Origins
-from triows._paths import parse_template
+from triows._paths import lead, parse_template
 from triows._pipes import Pipe, check_pipes
 from triows._routes import Incoming, Options, Route, RouteTable, signature_of
 from triows._routing import check_host
@@ -181,7 +181,7 @@ class Module:
         if not given:
             raise RouteError("a route needs a path: leave paths out for / and the function's name")
         for i, path in enumerate(given):
-            template = parse_template(self._prefix + _lead(path), self._table.converters)
+            template = parse_template(self._prefix + lead(path), self._table.converters)
             full = self._qualify(f"{label}.{i}" if i else label)
             self._table.add(Route(full, template, handler, signature, self, options))
         return handler
@@ -289,15 +289,10 @@ def _name_of(handler: Any) -> str:
     return str(name)
 
 
-def _lead(path: str) -> str:
-    # An optional group at the beginning has the slash in it.
-    return path if path.startswith(("/", "(/")) else f"/{path}"
-
-
 def _check_prefix(prefix: str) -> str:
     """Return a prefix as it goes before a path: with a slash in front and none at the end."""
     prefix = prefix.rstrip("/")
-    return _lead(prefix) if prefix else ""
+    return lead(prefix) if prefix else ""
 
 
 def _check_answer(function: Callable[[Any], object], answer: object) -> Ending | None:

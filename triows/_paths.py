@@ -179,14 +179,18 @@ def parse_template(text: str, converters: Converters = CONVERTERS) -> Template:
     Raises:
         RouteError: A type is unknown, or a name is missing, repeated or no identifier.
     """
-    if not text.startswith(("/", "(/")):
-        text = _lead(text)
+    text = lead(text)
     groups = _parse_groups(text)
     if _count(groups) > MAX_GROUPS:
         raise RouteError(f"{text}: there may be {MAX_GROUPS} optional groups, and here are more")
     # Equal ones, as of /a(/b)?(/b)?, are one.
     variants = dict.fromkeys(_variant(_lead(plain), text, converters) for plain in _expand(groups))
     return Template(text, tuple(variants))
+
+
+def lead(template: str) -> str:
+    """Return a template with a slash in front; an optional group at its beginning has one."""
+    return template if template.startswith("(/") else _lead(template)
 
 
 def _lead(path: str) -> str:
