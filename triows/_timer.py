@@ -1,60 +1,65 @@
-"""One task that keeps all deadlines of a connection.
+"""What keeps all deadlines of a connection.
 
 A `trio.Cancelled` that comes from a scope's own deadline carries no reason, and a task for
 each limit would be paid for by connections that never reach one. So whoever has a deadline
-sets it here by name, with what to do when it has passed, and one task sleeps until the
-earliest. Nothing on the path of a message touches a cancel scope: a limit that moves with
-every message ("idle for 60 s") is set once, looks at the clock when it fires, and sets
-itself again if there was life.
+sets it here by name, with what to do when it has passed, and somebody who keeps many timers,
+or one task for this one, looks when the earliest has come. Nothing on the path of a message
+touches a cancel scope: a limit that moves with every message ("idle for 60 s") is set once,
+looks at the clock when it fires, and sets itself again if there was life.
 """
 
 import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import NoReturn
 
 import trio
 
 
 class Timer:
-    """Named deadlines, on Trio's clock, kept by whoever awaits `run`."""
+    """Named deadlines, on Trio's clock.
 
-    def __init__(self) -> None:
+    Args:
+        wake: Told whenever `wakes_at` has become earlier.
+
+    Attributes:
+        wakes_at: When `expire_due` is to be called next; infinity for never.
+    """
+
+    __slots__ = ("_deadlines", "_wake", "wakes_at")
+
+    def __init__(self, wake: Callable[["Timer"], None]) -> None:
+        self.wakes_at = math.inf
         self._deadlines: dict[str, tuple[float, Callable[[], None]]] = {}
-        self._nap: trio.CancelScope | None = None
+        self._wake = wake
 
     def __contains__(self, name: str) -> bool:
         return name in self._deadlines
 
     def set(self, name: str, deadline: float, expire: Callable[[], None]) -> None:
-        """Call `expire` once, from the timer's task, when the clock reaches the deadline.
+        """Call `expire` once, by whoever keeps the timer, when the clock reaches the deadline.
 
         A deadline of the same name is replaced. `expire` must not block or raise;
         it may set deadlines, its own included.
         """
         self._deadlines[name] = (deadline, expire)
-        if self._nap is not None and deadline < self._nap.deadline:
-            self._nap.deadline = deadline
+        if deadline < self.wakes_at:
+            self.wakes_at = deadline
+            self._wake(self)
 
     def clear(self, name: str) -> None:
         """Forget the deadline of that name, if there is one."""
         self._deadlines.pop(name, None)
 
-    async def run(self) -> NoReturn:
-        """Keep the deadlines until cancelled."""
-        while True:
-            earliest = min((at for at, _ in self._deadlines.values()), default=math.inf)
-            with trio.CancelScope(deadline=earliest) as self._nap:
-                await trio.sleep_forever()
-            self._expire_due()
-
-    def _expire_due(self) -> None:
+    def expire_due(self) -> None:
+        """Call what is due, and move `wakes_at` to the earliest deadline that is left."""
         now = trio.current_time()
+        self.wakes_at = now  # what is set meanwhile wakes nobody: it is looked at below
         due = [name for name, (deadline, _) in self._deadlines.items() if deadline <= now]
         for name in due:
             # One that fires may have cleared another.
             _, expire = self._deadlines.pop(name, (now, _nothing))
             expire()
+        self.wakes_at = min((at for at, _ in self._deadlines.values()), default=math.inf)
 
 
 def _nothing() -> None:
@@ -147,12 +152,18 @@ async def open_timer() -> AsyncGenerator[Timer]:
 
     What is set there bounds shielded farewells, which are made in just that moment.
     """
-    timer = Timer()
+    nap = trio.CancelScope()
+    timer = Timer(lambda timer: setattr(nap, "deadline", timer.wakes_at))
     shelter = trio.CancelScope(shield=True)
 
     async def keep_time() -> None:
+        nonlocal nap
         with shelter:
-            await timer.run()
+            while True:
+                with nap:
+                    await trio.sleep_forever()
+                timer.expire_due()
+                nap = trio.CancelScope(deadline=timer.wakes_at)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(keep_time)
