@@ -7,7 +7,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from triows._headers import HeadersInput, RawHeaders, encode_headers
+from triows._headers import (
+    HeadersInput,
+    RawHeaders,
+    check_raw_headers,
+    encode_headers,
+    without_framing,
+)
 
 NAMES = st.from_regex(r"[a-zA-Z0-9!#$%&'*+.^_`|~-]{1,20}", fullmatch=True)
 
@@ -95,3 +101,42 @@ def test_servers_write_what_is_let_through(name: str, value: str) -> None:
         return
 
     assert raw == list(h11.Response(status_code=200, headers=raw).headers)
+
+
+@pytest.mark.parametrize("name", [b"", b" ", b"a b", b"a:", b":path", b"a\n", b"n\xe4me", b"a\0"])
+def test_raw_name_that_is_no_token(name: bytes) -> None:
+    """Headers that another framework has encoded are checked by the same rule: names."""
+    with pytest.raises(ValueError, match="is not a token"):
+        check_raw_headers([(b"x", b"fine"), (name, b"value")])
+
+
+@pytest.mark.parametrize("hostile", [b"\r", b"\n", b"\0", b"\r\n\r\n", b"\x0b", b"\x7f"])
+@pytest.mark.parametrize("form", [b"%ba", b"a%bb", b"a%b"])
+def test_raw_control_character(form: bytes, hostile: bytes) -> None:
+    """And values."""
+    with pytest.raises(ValueError, match="the value of header b'x' has a control character"):
+        check_raw_headers([(b"x", form % hostile)])
+
+
+@given(st.text(), st.lists(st.integers(0, 0xFF).map(chr)).map("".join))
+def test_what_is_encoded_here_passes(name: str, value: str) -> None:
+    """The two rules are one: what `encode_headers` lets through can be written as it is."""
+    try:
+        raw = encode_headers({name: value})
+    except ValueError:
+        return
+
+    check_raw_headers(raw)
+
+
+def test_framing_is_left_out() -> None:
+    """What delimits a response goes, in any case of letters, and all else stays in order."""
+    headers: RawHeaders = [
+        (b"x-a", b"1"),
+        (b"Connection", b"keep-alive"),
+        (b"content-length", b"99"),
+        (b"Transfer-Encoding", b"chunked"),
+        (b"Content-Type", b"text/plain"),
+    ]
+
+    assert [(b"x-a", b"1"), (b"Content-Type", b"text/plain")] == without_framing(headers)

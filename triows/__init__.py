@@ -26,13 +26,16 @@ from triows._modules import Module, ModuleGroup
 from triows._pipes import Pipe
 from triows._urls import url
 from triows._websocket import WebSocket
+from triows.server import AppFailed, Drain, serve
 
 __all__ = [
     "AlreadyAccepted",
     "App",
+    "AppFailed",
     "Close",
     "CloseInfo",
     "ConnectionClosed",
+    "Drain",
     "Draining",
     "HandshakeRejected",
     "Headers",
@@ -52,6 +55,7 @@ __all__ = [
     "TriowsError",
     "WebSocket",
     "sdict",
+    "serve",
     "url",
     "websocket",
 ]

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
-from typing import Any, TypeVarTuple
+from typing import Any, TypeAlias, TypeVarTuple
 
 import trio
 
@@ -21,20 +21,25 @@ from triows._http import (
     refuse_handshake,
     route_path,
 )
-from triows._lifespan import Lifespan, LifespanFunction
+from triows._lifespan import Lifespan, LifespanFunction, Ticket
 from triows._limits import Limits
 from triows._logs import log_failure, log_refusal, reporter_of
 from triows._modules import Module, ModuleGroup
+from triows._native import claim_native
 from triows._origins import Origins, parse_origins
 from triows._pipes import check_pipes
 from triows._request import Request
 from triows._routes import Route, RouteTable, check_limits
-from triows._timer import open_timer
+from triows._timer import Timer, open_timer
+from triows._transport import Transport
 from triows._types import ASGIApp, Receive, Scope, Send
 from triows._urls import Place, Urls, current_place
 from triows._websocket import WebSocket
 
 Args = TypeVarTuple("Args")
+
+Found: TypeAlias = tuple[Route, dict[str, Any]]
+"""What a path leads to: a route, and its path parameters."""
 
 
 class App(Module):
@@ -228,16 +233,13 @@ class App(Module):
             log_refusal(scope, 404, "no route")
             await refuse_handshake(scope, receive, send, Reject(404))
             return
-        route, params = found
-        refusal = self._refusal(route, scope)
+        refusal = self._refusal(found[0], scope)
         if refusal is None:
-            await self._serve(route, params, scope, receive, send)
+            await self._serve(found, scope, receive, send)
         else:
             await refuse_handshake(scope, receive, send, refusal)
 
-    def _match(
-        self, scope: Scope, path: str, scheme: str | None = None
-    ) -> tuple[Route, dict[str, Any]] | None:
+    def _match(self, scope: Scope, path: str, scheme: str | None = None) -> Found | None:
         """Find the route; what a converter of the app fails with is logged, and is a 500."""
         try:
             return self._table.router.match(path, host=_host_of(scope), scheme=scheme)
@@ -265,9 +267,26 @@ class App(Module):
         log_refusal(scope, answer.status, why, level=logging.WARNING)
         return answer
 
-    async def _serve(
-        self, route: Route, params: dict[str, Any], scope: Scope, receive: Receive, send: Send
+    async def _serve(self, found: Found, scope: Scope, receive: Receive, send: Send) -> None:
+        limits = found[0].options.limits
+        discard = found[0].options.incoming == "discard"
+        with self._lifespan.admit() as ticket:
+            native = claim_native(scope, receive, send, limits, discard=discard)
+            if native is not None:
+                await self._run(found, scope, ticket, native, native.timer)
+                return
+            async with (
+                open_timer() as timer,
+                open_asgi_transport(
+                    scope, receive, send, limits=limits, timer=timer, discard=discard
+                ) as transport,
+            ):
+                await self._run(found, scope, ticket, transport, timer)
+
+    async def _run(
+        self, found: Found, scope: Scope, ticket: Ticket, transport: Transport, timer: Timer
     ) -> None:
+        route, params = found
         rules = Rules(
             limits=route.options.limits,
             on_disconnect=route.options.on_disconnect,
@@ -275,34 +294,25 @@ class App(Module):
             ask_hook=route.module.ask_error_function,
             report=reporter_of(scope),
         )
-        discard = route.options.incoming == "discard"
-        limits = route.options.limits
-        with self._lifespan.admit() as ticket:
-            async with (
-                open_timer() as timer,
-                open_asgi_transport(
-                    scope, receive, send, limits=limits, timer=timer, discard=discard
-                ) as transport,
-            ):
-                websocket = WebSocket(
-                    scope,
-                    transport,
-                    name=route.name,
-                    path_params=params,
-                    state=sdict({**self._lifespan.state, **scope.get("state", {})}),
-                    draining=self._lifespan.draining,
-                    discard=discard,
-                    subprotocols=route.options.subprotocols,
-                )
-                connection = Connection(websocket, scope, transport, timer, rules)
-                ticket.attach(connection)
-                token = current_websocket.set(websocket)
-                place_token = current_place.set(Place(self.url, route.module.name, websocket))
-                try:
-                    await connection.run(route.call, params)
-                finally:
-                    current_place.reset(place_token)
-                    current_websocket.reset(token)
+        websocket = WebSocket(
+            scope,
+            transport,
+            name=route.name,
+            path_params=params,
+            state=sdict({**self._lifespan.state, **scope.get("state", {})}),
+            draining=self._lifespan.draining,
+            discard=route.options.incoming == "discard",
+            subprotocols=route.options.subprotocols,
+        )
+        connection = Connection(websocket, scope, transport, timer, rules)
+        ticket.attach(connection)
+        token = current_websocket.set(websocket)
+        place_token = current_place.set(Place(self.url, route.module.name, websocket))
+        try:
+            await connection.run(route.call, params)
+        finally:
+            current_place.reset(place_token)
+            current_websocket.reset(token)
 
 
 def _failed(scope: Scope, message: str, exc: Exception) -> Reject:

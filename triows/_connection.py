@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 
 import trio
 
-from triows._close import ABNORMAL, EXPIRED, GOING_AWAY, IDLE, CloseInfo
+from triows._close import ABNORMAL, EXPIRED, GOING_AWAY, IDLE, INTERNAL_ERROR, CloseInfo
 from triows._endings import Ending, Rank, Stop, Verdict, fit, judge, judge_return, judge_stop
 from triows._errors import Close, ConnectionClosed, Reject, StateError
 from triows._groups import leaves_of, unwrap
@@ -217,10 +217,12 @@ class Connection:
             self.stop(Stop(Close(IDLE, reason), reason))
 
     def _overrun(self, code: int, reason: str) -> None:
+        # A peer that is gone is nobody's fault.
+        level = logging.INFO if code == INTERNAL_ERROR else logging.WARNING
         if code == ABNORMAL:
             self._transport.abort()
             code = GOING_AWAY  # Nobody hears it.
-        self.stop(Stop(Close(code, reason), reason, logging.WARNING))
+        self.stop(Stop(Close(code, reason), reason, level))
 
     # The peer leaves
 

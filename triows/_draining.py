@@ -5,6 +5,9 @@ from typing import Any
 
 import trio
 
+EXTENSION = "triows.draining"
+"""In a lifespan scope's extensions: the server's own `Draining`, set before it closes anything."""
+
 
 class Draining:
     """Whether the server is letting its connections go; once true, it stays so.

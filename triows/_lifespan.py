@@ -24,7 +24,7 @@ from typing import Any, Protocol, TypeAlias, TypeVarTuple
 import trio
 
 from triows._close import GOING_AWAY, INTERNAL_ERROR
-from triows._draining import Draining
+from triows._draining import EXTENSION, Draining
 from triows._endings import Stop
 from triows._errors import Close, NotRunning, Reject, RouteError, StateError
 from triows._groups import leaves_of
@@ -217,17 +217,21 @@ class Lifespan:
     # The life itself
 
     @asynccontextmanager
-    async def running(self) -> AsyncGenerator[dict[str, Any]]:
-        """Run the app's lifespan and its nursery around a block."""
+    async def running(self, draining: Draining | None = None) -> AsyncGenerator[dict[str, Any]]:
+        """Run the app's lifespan and its nursery around a block.
+
+        Args:
+            draining: The server's, where it has one.
+        """
         if self._context is not None:
             raise StateError("the app's lifespan is running already")
-        self.draining = Draining()
+        self.draining = Draining() if draining is None else draining
         self._has_failed = False
         self._cut_off = 0
         with self._around():
             self._context = contextvars.copy_context()
             try:
-                with self._guard():
+                with self._guard(draining):
                     async with self._enter_function() as state:
                         self.state = dict(state or {})
                         async with self._open_nursery():
@@ -236,8 +240,9 @@ class Lifespan:
                 self._context = None
                 self._early.clear()
 
-    def _guard(self) -> AbstractContextManager[None]:
-        if self._guards_hypercorn:
+    def _guard(self, draining: Draining | None) -> AbstractContextManager[None]:
+        # Our own server has brought that, and needs no guard.
+        if self._guards_hypercorn and draining is None:
             return guard_hypercorn(self._limits.send_timeout)
         return nullcontext()
 
@@ -293,7 +298,7 @@ class Lifespan:
         phase, blame = "startup", "the app could not start"
         failures: list[Exception] = []
         try:
-            async with self.running() as state:
+            async with self.running((scope.get("extensions") or {}).get(EXTENSION)) as state:
                 if "state" in scope:
                     scope["state"].update(state)
                 await send({"type": "lifespan.startup.complete"})

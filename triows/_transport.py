@@ -22,13 +22,20 @@ class Prepared:
     Attributes:
         message: The message.
         size: Its length in bytes, which is what outboxes count.
+        frame: The message as it goes over the wire, once a transport has made it.
     """
 
     message: Data
     size: int = field(init=False)
+    frame: bytes | None = field(init=False, default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", size_of(self.message))
+
+    def keep_frame(self, frame: bytes) -> bytes:
+        """Keep the frame for the transports that come after the first, and return it."""
+        object.__setattr__(self, "frame", frame)
+        return frame
 
 
 def size_of(message: Data) -> int:
@@ -82,6 +89,10 @@ class Transport(Protocol):
     @property
     def last_received(self) -> float:
         """When the last message came, or the accept, on Trio's clock; now, if none is taken."""
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds of the last round trip of a ping; None where there was none."""
 
     def observe(
         self,

@@ -80,6 +80,11 @@ class ASGITransport:
         """When the last message came, or the accept."""
         return self._reader.last_seen
 
+    @property
+    def latency(self) -> float | None:
+        """None: the server keeps its pings to itself."""
+        return None
+
     def observe(
         self,
         owner: object,

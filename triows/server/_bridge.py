@@ -1,0 +1,159 @@
+"""The way to hypercorn, for plain HTTP, for HTTP/2, and for the WebSockets inside of it.
+
+A connection goes over whole, with the bytes that were read to see where it belongs. From then
+on it is hypercorn's `TCPServer`, guarded as under hypercorn's own command line.
+"""
+
+from random import randint
+from typing import Any, TypeAlias
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+
+from triows._guard import GuardedServer
+from triows._limits import Limits
+from triows._types import ASGIApp
+
+TLSStream: TypeAlias = trio.SSLStream[trio.SocketStream]
+
+
+class ReplayStream:
+    """A stream that gives bytes back which were read already, and then goes on.
+
+    hypercorn takes any AttributeError for "not TLS", so each kind has what hypercorn may
+    use of it, and nothing passes through unseen.
+    """
+
+    def __init__(self, stream: trio.SocketStream | TLSStream, already_read: bytes) -> None:
+        self._stream = stream
+        self._already_read = already_read
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Like the stream's own, once the bytes that were read are given back."""
+        if not self._already_read:
+            return await self._stream.receive_some(max_bytes)
+        await trio.lowlevel.checkpoint()
+        data = self._already_read[:max_bytes]
+        self._already_read = self._already_read[len(data) :]
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Like the stream's own."""
+        await self._stream.send_all(data)
+
+    async def aclose(self) -> None:
+        """Like the stream's own."""
+        await self._stream.aclose()
+
+
+class PlainReplayStream(ReplayStream):
+    """One over a socket.
+
+    Attributes:
+        socket: Of the stream, which tells the addresses of the two ends.
+    """
+
+    def __init__(self, stream: trio.SocketStream, already_read: bytes) -> None:
+        super().__init__(stream, already_read)
+        self.socket = stream.socket
+        self.send_eof = stream.send_eof
+
+
+class TLSReplayStream(ReplayStream):
+    """One over a TLS stream whose handshake is done.
+
+    Attributes:
+        transport_stream: What the TLS stream is over, and the guard watches.
+    """
+
+    def __init__(self, stream: TLSStream, already_read: bytes) -> None:
+        super().__init__(stream, already_read)
+        self.transport_stream = stream.transport_stream
+        self.selected_alpn_protocol = stream.selected_alpn_protocol
+
+    async def do_handshake(self) -> None:
+        """Return at once."""
+        await trio.lowlevel.checkpoint()
+
+
+class Bridge:
+    """Serves connections by hypercorn, for one app.
+
+    Args:
+        app: Any ASGI 3 app.
+        config: What it says of HTTP holds as under hypercorn.
+        state: Of the lifespan; each connection gets a shallow copy.
+        send_timeout: Seconds that a write may make no progress; then the connection is cut.
+
+    Attributes:
+        terminate: Set, with `wait()` to wait for it, once `config.max_requests` were served
+            here: the server is to stop, and nothing here does so by itself.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        config: Config,
+        state: dict[str, Any],
+        *,
+        send_timeout: float = Limits().send_timeout,
+    ) -> None:
+        # Not before somebody serves: by this module the guard knows hypercorn's own worker.
+        from hypercorn.trio.tcp_server import TCPServer  # noqa: PLC0415
+        from hypercorn.trio.worker_context import WorkerContext  # noqa: PLC0415
+
+        self._server_class = TCPServer
+        # hypercorn's types name every event; ours are of any ASGI app.
+        anything: Any = app
+        self._app = ASGIWrapper(anything)
+        self._config = config
+        self._state = state
+        self._send_timeout = send_timeout
+        self._context = WorkerContext(_max_requests_of(config))
+        self.terminate = self._context.terminate
+
+    async def serve(self, stream: trio.SocketStream | TLSStream, already_read: bytes) -> None:
+        """Serve one connection to its end, and close its stream.
+
+        What fails in it is logged, and raised is only cancellation.
+
+        Args:
+            stream: Of the connection. One with TLS has its handshake done and is
+                `https_compatible`: a farewell to a client that does not read would wait for it.
+            already_read: All that was taken from the stream so far.
+        """
+        replay: ReplayStream
+        if isinstance(stream, trio.SSLStream):
+            replay = TLSReplayStream(stream, already_read)
+        else:
+            replay = PlainReplayStream(stream, already_read)
+        state = self._state.copy()
+        try:
+            await GuardedServer(
+                self._server_class,
+                self._send_timeout,
+                self._app,
+                self._config,
+                self._context,
+                state,
+                replay,
+            )
+        finally:
+            # Cancelled, hypercorn leaves the socket to the garbage collector.
+            await trio.aclose_forcefully(stream)
+
+    async def close_idle(self) -> None:
+        """Close the connections that wait for a request now, and the others after their response.
+
+        A WebSocket is left alone. A connection that is served from now on is closed
+        when it waits for a request.
+        """
+        await self._context.terminated.set()
+
+
+def _max_requests_of(config: Config) -> int | None:
+    """Return the bound of the config, spread so that not all workers reach it at once."""
+    if config.max_requests is None:
+        return None
+    return config.max_requests + randint(0, config.max_requests_jitter)  # noqa: S311

@@ -1,0 +1,158 @@
+"""The WebSocket connections that a server has, each in a task of its own."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import trio
+from hypercorn.config import Config
+
+from triows._groups import leaves_of
+from triows._headers import RawHeaders
+from triows._limits import Limits
+from triows._logs import log_failure
+from triows._native import EXTENSION, Offer
+from triows._types import Address, ASGIApp, Scope
+from triows.server._channel import Channel
+from triows.server._drain import Drain
+from triows.server._handshake import check_handshake, websocket_scope
+from triows.server._opening import Compression, Opening
+from triows.server._request_head import BadRequest, RequestHead
+from triows.server._transport import ServerTransport
+from triows.server._wheel import Wheel, WheelTimer
+from triows.server._wire import Wire
+
+
+class Connections:
+    """Serves an app to connections whose handshakes have come.
+
+    Args:
+        app: The ASGI app.
+        config: Hypercorn's; the bounds of apps that bring none of their own are in it.
+        wheel: Keeps the deadlines of all connections.
+        state: What the lifespan has yielded.
+        compression: What is agreed to, if a client asks for it.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        config: Config,
+        wheel: Wheel,
+        *,
+        state: dict[str, object],
+        compression: Compression | None,
+    ) -> None:
+        self._app = app
+        self._config = config
+        self._wheel = wheel
+        self._state = state
+        self._compression = compression
+        self._limits = limits_of(config)
+        self._live: dict[ServerTransport, None] = {}  # in the order in which they came
+        self._changed = trio.lowlevel.ParkingLot()
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def open(
+        self,
+        head: RequestHead,
+        wire: Wire,
+        timer: WheelTimer,
+        *,
+        is_secure: bool,
+        client: Address | None,
+        server: Address | None,
+    ) -> tuple[ServerTransport, Callable[[], Awaitable[None]]]:
+        """Return the transport of a new connection, and the async function that serves it.
+
+        Raises:
+            BadRequest: The handshake is none.
+        """
+        key = check_handshake(head)
+        self._check_host(head)
+        opening = Opening(
+            key,
+            [value.decode("latin-1") for value in head.values(b"sec-websocket-extensions")],
+            self._compression,
+            self.headers,
+        )
+        transport = ServerTransport(wire, opening, timer, self._limits)
+        channel = Channel(transport, self._limits)
+        receive, send = channel.receive, channel.send
+        scope = websocket_scope(
+            head,
+            scheme="wss" if is_secure else "ws",
+            client=client,
+            server=server,
+            root_path=self._config.root_path,
+            state=self._state,
+            extensions={EXTENSION: Offer(transport, receive, send)},
+        )
+        self._live[transport] = None
+        return transport, partial(self._serve, transport, timer, channel, scope)
+
+    def headers(self) -> RawHeaders:
+        """Return the headers that this server adds to every answer."""
+        headers = self._config.response_headers("h11")
+        return [(k, b"triows" if k == b"server" else v) for k, v in headers]
+
+    def _check_host(self, head: RequestHead) -> None:
+        names = self._config.server_names
+        if names and head.values(b"host")[0].decode("latin-1") not in names:
+            raise BadRequest(404, "There is no such host here.")
+
+    async def _serve(
+        self, transport: ServerTransport, timer: WheelTimer, channel: Channel, scope: Scope
+    ) -> None:
+        offer = scope["extensions"][EXTENSION]
+        failure: Exception | None = None
+        started_at = trio.current_time()
+        try:
+            try:
+                await self._app(scope, offer.receive, offer.send)
+            except* Exception as group:
+                failure = group
+                for leaf in leaves_of(group):
+                    log_failure("an app failed", failure=leaf)
+            await channel.end(failure)
+            if channel.is_used and self._config.accesslog:
+                seconds = trio.current_time() - started_at
+                status = 101 if transport.is_accepted else 403
+                await self._log(scope, {"status": status, "headers": []}, seconds)
+        finally:
+            # Cancelled, it has said its farewell, or does it now.
+            transport.leave()
+            self._wheel.discard(timer)
+            del self._live[transport]
+            self._changed.unpark_all()
+
+    async def _log(self, scope: Any, summary: Any, seconds: float) -> None:
+        # Its types name every kind of scope; ours are of any ASGI app.
+        await self._config.log.access(scope, summary, seconds)
+
+    # The end
+
+    async def wait_none(self) -> None:
+        """Wait until there is no connection."""
+        while self._live:
+            await self._changed.park()
+
+    async def close_all(self, drain: Drain) -> None:
+        """Close all connections, in batches."""
+        waiting = list(self._live)
+        while waiting:
+            batch, waiting = waiting[: drain.batch], waiting[drain.batch :]
+            for transport in batch:
+                transport.dismiss(drain.code, drain.reason)
+            if waiting:
+                await trio.sleep(drain.interval)
+
+
+def limits_of(config: Config) -> Limits:
+    """Return the limits of apps that have none of their own."""
+    limits = Limits(max_message_size=config.websocket_max_message_size)
+    if config.websocket_ping_interval is None:
+        return limits
+    return Limits(ping_interval=config.websocket_ping_interval).over(limits)

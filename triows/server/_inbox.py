@@ -1,0 +1,132 @@
+"""Messages that have arrived, and the one task that waits for the next."""
+
+from typing import Protocol
+
+import trio
+
+from triows._limits import Limits
+from triows._transport import size_of
+from triows._types import Data
+from triows.server._line import TURN_MASK, Line
+
+
+class Source(Protocol):
+    """Where messages come from."""
+
+    def read_on(self) -> None:
+        """Hear that there is room, or somebody waiting: go on filling the inbox."""
+
+    def choose_reading(self) -> None:
+        """Hear that nobody waits any more."""
+
+
+class Inbox:
+    """What the peer has sent and nobody has received, up to the limits of the connection.
+
+    Whoever fills it looks at `is_full` after every message, and stops. A task that was
+    woken takes its message itself, and does not wait between: a cancellation finds the
+    message either here or with the handler.
+
+    Attributes:
+        is_full: It has as much as it may. Set by `put`, reset by the source in `read_on`.
+        is_held: Nothing is to be put in that nobody waits for.
+    """
+
+    __slots__ = (
+        "_is_receiving",
+        "_line",
+        "_messages",
+        "_most",
+        "_most_bytes",
+        "_receiver",
+        "_size",
+        "_source",
+        "_visits",
+        "is_full",
+        "is_held",
+    )
+
+    def __init__(self, source: Source, line: Line, limits: Limits) -> None:
+        self.is_full = False
+        self.is_held = False
+        self._source = source
+        self._line = line
+        # A list: taking its first costs less than the 600 bytes of an empty deque.
+        self._messages: list[Data] = []
+        self._size = 0
+        self._visits = 0
+        self._is_receiving = False
+        self._receiver: trio.lowlevel.Task | None = None
+        self.set_limits(limits)
+
+    def set_limits(self, limits: Limits) -> None:
+        """Take other limits; to be called while it is empty."""
+        self._most = limits.inbox_messages
+        self._most_bytes = limits.inbox_bytes
+
+    @property
+    def is_awaited(self) -> bool:
+        """A task waits for a message."""
+        return self._receiver is not None
+
+    def put(self, message: Data) -> None:
+        """Add a message, and wake the task that waits for it."""
+        self._messages.append(message)
+        self._size += size_of(message)
+        if self._receiver is not None:
+            trio.lowlevel.reschedule(self._receiver)
+            self._receiver = None
+        if len(self._messages) >= self._most or self._size >= self._most_bytes:
+            self.is_full = True
+
+    def _has_room(self) -> bool:
+        # Half of it: reading goes on for more than one message.
+        return len(self._messages) <= self._most // 2 and self._size <= self._most_bytes // 2
+
+    async def receive(self) -> Data:
+        """Return the next message; see `Transport.receive`."""
+        if self._is_receiving:
+            raise trio.BusyResourceError("another task is already receiving from this connection")
+        self._is_receiving = True
+        try:
+            self._visits += 1
+            if not self._visits & TURN_MASK:
+                await trio.lowlevel.checkpoint()
+            elif self._messages or self._line.closed is not None:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            while not self._messages:
+                if self._line.closed is not None:
+                    raise self._line.ended()
+                if self.is_held:
+                    self._source.read_on()
+                    if self._messages:
+                        break
+                self._receiver = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+            message = self._messages.pop(0)
+        finally:
+            self._is_receiving = False
+        self._size -= size_of(message)
+        if self.is_full and self._has_room():
+            self._source.read_on()
+        if self._line.closed is not None:
+            self._line.on_delivery()
+        return message
+
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._receiver = None
+        if self.is_held:
+            self._source.choose_reading()
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def wake(self) -> None:
+        """Let the task that waits look again."""
+        if self._receiver is not None:
+            trio.lowlevel.reschedule(self._receiver)
+            self._receiver = None
+
+    def clear(self) -> None:
+        """Forget what nobody will receive any more."""
+        self._messages.clear()
+        self._size = 0
+        self.is_full = False

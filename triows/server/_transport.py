@@ -1,0 +1,337 @@
+"""The transport of a connection of our own server: frames in, frames out.
+
+A connection begins with limits of the server's; an app of ours claims it, and brings its own.
+Until the handshake is accepted nothing is parsed, and no more than one read is kept. What
+does not fit into the inbox stays raw, at most one read, and the wire reads no more until
+there is room.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import trio
+
+from triows._close import GOING_AWAY, TRY_AGAIN_LATER, CloseInfo
+from triows._errors import PeerError
+from triows._headers import RawHeaders
+from triows._limits import Limits
+from triows._timer import Timer
+from triows._transport import Prepared
+from triows._types import Data
+from triows.server._closing import Closing
+from triows.server._frames import CloseFrame, Decoder, Ping, Pong, encode_pong
+from triows.server._handshake import http_response
+from triows.server._inbox import Inbox
+from triows.server._keepalive import Keepalive
+from triows.server._line import Line
+from triows.server._opening import Opening
+from triows.server._outgoing import Outgoing
+from triows.server._wire import Wire
+
+_STALL = "stall_timeout"
+
+
+class ServerTransport:
+    """The `NativeTransport` of our server, and the user of a wire.
+
+    Attributes:
+        heard: Counts the reads that brought something.
+        timer: Keeps the deadlines of the connection.
+        is_accepted: The handshake was answered with 101.
+    """
+
+    __slots__ = (
+        "_closing",
+        "_decoder",
+        "_discards",
+        "_early",
+        "_inbox",
+        "_is_claimed",
+        "_is_timed",
+        "_keepalive",
+        "_last_received",
+        "_limits",
+        "_line",
+        "_opening",
+        "_outgoing",
+        "_pong",
+        "_received",
+        "_wire",
+        "heard",
+        "is_accepted",
+        "timer",
+    )
+
+    def __init__(self, wire: Wire, opening: Opening, timer: Timer, limits: Limits) -> None:
+        self.timer = timer
+        self.heard = 0
+        self.is_accepted = False
+        self._wire = wire
+        self._opening: Opening | None = opening
+        self._limits = limits
+        self._line = Line()
+        self._inbox = Inbox(self, self._line, limits)
+        self._outgoing = Outgoing(wire, self._line, timer, limits)
+        self._closing = Closing(
+            self._line, wire, self._inbox, self._outgoing, timer, read_on=self.read_on
+        )
+        self._keepalive: Keepalive | None = None
+        self._decoder: Decoder | None = None  # from the accept on
+        self._early = b""  # what came before the handshake was accepted
+        self._pong: bytes | None = None  # to be sent when the peer reads again
+        self._received = 0
+        self._last_received = 0.0
+        self._is_timed = False
+        self._is_claimed = False
+        self._discards = False
+
+    def claim(self, limits: Limits, *, discard: bool) -> bool:
+        """Take the transport with the limits of a route; False if it is in use already."""
+        if self._is_claimed:
+            return False
+        self._is_claimed = True
+        self._limits = limits
+        self._discards = discard
+        self._inbox.set_limits(limits)
+        self._outgoing.set_limits(limits)
+        self._closing.set_limits(limits)
+        return True
+
+    # What is known
+
+    @property
+    def closed(self) -> CloseInfo | None:
+        """How it ended; None while it is open."""
+        return self._line.closed
+
+    @property
+    def fault(self) -> PeerError | None:
+        """What the peer did wrong, if that is what ended it."""
+        return self._line.fault
+
+    @property
+    def received(self) -> int:
+        """Messages from the peer so far, discarded ones included."""
+        return self._received
+
+    @property
+    def sent(self) -> int:
+        """Messages handed to the wire so far."""
+        return self._outgoing.sent
+
+    @property
+    def last_received(self) -> float:
+        """When the last message came, or the accept; now, while none can come."""
+        return trio.current_time() if self._inbox.is_full else self._last_received
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds of the last round trip of a ping; None before the first."""
+        return None if self._keepalive is None else self._keepalive.latency
+
+    def observe(
+        self,
+        owner: object,
+        on_peer_gone: Callable[[CloseInfo], None],
+        on_overrun: Callable[[int, str], None],
+        on_delivery: Callable[[], None],
+    ) -> None:
+        """Set whose connection it is, and who is told what is found out."""
+        self._line.owner = owner
+        self._line.on_peer_gone = on_peer_gone
+        self._line.on_overrun = on_overrun
+        self._line.on_delivery = on_delivery
+
+    # The handshake
+
+    async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None:
+        """Answer the handshake with 101."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._line.closed is not None:
+            raise self._line.ended()
+        assert self._opening is not None, "a handshake that is open is answered once"
+        response, deflate = self._opening.accept(subprotocol, headers)
+        self._opening = None
+        self.is_accepted = True
+        limits = self._limits
+        self._decoder = Decoder(limits.max_message_size, deflate)
+        if deflate is not None:
+            self._outgoing.encode = deflate.encode_message
+        self._is_timed = limits.idle_timeout is not None
+        self._last_received = trio.current_time()
+        self._outgoing.write(response)
+        self._keepalive = Keepalive(self, self._line, self.timer, limits, self._outgoing.write)
+        self._keepalive.start()
+        if self._early:
+            early, self._early = self._early, b""
+            self._decoder.feed(early)
+            self._parse()
+        self.choose_reading()
+
+    async def reject(self, status: int, headers: RawHeaders, body: bytes) -> None:
+        """Answer the handshake with an HTTP response."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._line.closed is not None:
+            raise self._line.ended()
+        self._refuse(status, headers, body)
+
+    def _refuse(self, status: int, headers: RawHeaders, body: bytes) -> None:
+        response = http_response(status, self._opening_headers() + headers, body)
+        self._closing.refuse(status, response)
+
+    def _opening_headers(self) -> RawHeaders:
+        return [] if self._opening is None else self._opening.headers()
+
+    # Messages
+
+    @property
+    def receive(self) -> Callable[[], Coroutine[Any, Any, Data]]:
+        """Return the next message; see `Inbox.receive`."""
+        return self._inbox.receive
+
+    @property
+    def send(self) -> Callable[[Data], Coroutine[Any, Any, None]]:
+        """Send a message; see `Outgoing.send`."""
+        return self._outgoing.send
+
+    def send_nowait(self, prepared: Prepared) -> bool:
+        """Queue a message and return True, or False if the outbox has no room for it."""
+        return self._outgoing.send_nowait(prepared)
+
+    def set_reading(self, reading: bool) -> None:
+        """Stop or go on taking messages that no `receive` waits for."""
+        self._inbox.is_held = not reading
+        self.choose_reading()
+
+    # What the wire tells
+
+    def take(self, data: bytes) -> None:
+        """Take bytes from the peer; b"" is the end of them."""
+        self.heard += 1
+        if not data:
+            # Behind what nobody has room for it is met again.
+            if self.may_read():
+                self._closing.end_of_stream()
+        elif self._decoder is not None:
+            if not self._line.is_deaf:
+                self._decoder.feed(data)
+                if not self._inbox.is_full:
+                    self._parse()
+        elif self._line.closed is None:
+            # No decent client sends before it has its answer; no more than this is kept.
+            self._early += data
+            self.choose_reading()
+
+    def _parse(self) -> None:
+        decoder, inbox = self._decoder, self._inbox
+        assert decoder is not None, "there is one from the accept to the end of understanding"
+        try:
+            while (event := decoder.next_event()) is not None:
+                if isinstance(event, str | bytes):
+                    if self._line.is_closed_here:
+                        continue
+                    self._received += 1
+                    if self._is_timed:
+                        self._last_received = trio.current_time()
+                    if not self._discards:
+                        inbox.put(event)
+                        if inbox.is_full or inbox.is_held:
+                            self._fill()
+                            return
+                elif isinstance(event, CloseFrame):
+                    self._closing.hear_close(event)
+                    return
+                else:
+                    self._hear_control(event)
+        except PeerError as fault:
+            self._closing.fail(fault)
+
+    def _hear_control(self, event: Ping | Pong) -> None:
+        if isinstance(event, Pong):
+            if self._keepalive is not None:
+                self._keepalive.pong(event.payload)
+        elif self._line.closed is None:
+            # Of several pings the last may be answered alone (RFC 6455 §5.5.3).
+            if self._wire.is_blocked:
+                self._pong = encode_pong(event.payload)
+            else:
+                self._outgoing.write(encode_pong(event.payload))
+
+    def unblocked(self) -> None:
+        """Hear that the peer reads again."""
+        if self._pong is not None and self._line.closed is None:
+            self._outgoing.write(self._pong)
+        self._pong = None
+        self._closing.unblocked()
+        self._outgoing.wake()
+
+    def lost(self) -> None:
+        """Hear that the socket is closed."""
+        self._closing.lost()
+
+    # Room in the inbox
+
+    def _fill(self) -> None:
+        if not self._inbox.is_full:
+            self.choose_reading()
+            return
+        deadline = trio.current_time() + self._limits.stall_timeout
+        self.timer.set(_STALL, deadline, self._overrun)
+        self.choose_reading()
+
+    def _overrun(self) -> None:
+        reason = f"inbox unread for {self._limits.stall_timeout:g} s"
+        self._line.on_overrun(TRY_AGAIN_LATER, reason)
+
+    def read_on(self) -> None:
+        """Go on with what was left of the last read; then with reading."""
+        if self._inbox.is_full:
+            self._inbox.is_full = False
+            self._last_received = trio.current_time()  # for idle_timeout nobody was looking
+            self.timer.clear(_STALL)
+        if self._decoder is not None and not self._line.is_deaf:
+            self._parse()
+        if not self._line.is_gone:
+            self._wire.set_reading(not self._inbox.is_full)
+
+    def may_read(self) -> bool:
+        if self._line.closed is not None:
+            return True
+        inbox = self._inbox
+        return not (inbox.is_full or self._early or (inbox.is_held and not inbox.is_awaited))
+
+    def choose_reading(self) -> None:
+        """Read if there is room, and somebody wants it."""
+        if not self._line.is_gone:
+            self._wire.set_reading(self.may_read())
+
+    # The end
+
+    async def close(self, code: int, reason: str) -> None:
+        """Send a close frame behind everything that was sent; the first code wins."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._line.closed is None:
+            self._closing.close(code, reason)
+
+    def dismiss(self, code: int, reason: str) -> None:
+        """Close on the server's behalf: the handler is told as of a peer that left."""
+        if self._line.closed is not None:
+            return
+        if self.is_accepted:
+            self._closing.close(code, reason)
+        else:
+            self._refuse(503, [], b"")
+        self._closing.tell()
+
+    def leave(self) -> None:
+        """End the connection for want of anybody to serve it; the wire closes by itself."""
+        self.dismiss(GOING_AWAY, "")
+        self._closing.leave()
+
+    async def finish(self) -> None:
+        """Wait until the socket is closed, at most `close_timeout` from the last step."""
+        await self._closing.wait_gone()
+
+    def abort(self) -> None:
+        """End the connection without another word."""
+        self._closing.abort()
