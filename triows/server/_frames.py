@@ -9,7 +9,8 @@ RFC 6455 §5 without I/O. The rules that this module keeps:
 - A message in the making is one `bytearray`: as a list of its pieces, a client that sends them
   byte by byte could make it occupy many times `max_message_size`.
 - A fault is found at the first byte that makes it one: a size in the header, bad UTF-8 in the
-  middle of a character. How the bytes were cut changes neither events nor faults.
+  middle of a character. How the bytes were cut changes no event; which fault is told can depend
+  on it only for a compressed message with two, a size and another.
 
 Where the references differ: a length must be as short as possible (§5.2; wsproto refuses others,
 websockets takes them), and a close frame may come within a fragmented message (§5.4; websockets
