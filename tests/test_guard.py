@@ -84,6 +84,17 @@ class TestInstallation:
                 assert worker.TCPServer is first
             assert worker.TCPServer is first
 
+    def test_it_is_logged_once(self, worker: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
+        """With the first connection: a worker that is imported, and never runs, has none."""
+        caplog.set_level(logging.INFO)
+        with guard_hypercorn(20):
+            assert [] == caplog.messages
+
+            for _ in range(2):
+                worker.TCPServer(*[None] * 5)
+
+        assert ["hypercorn's connections are guarded from each other"] == caplog.messages
+
     @pytest.mark.parametrize("version", ["0.17.3", "0.19.0", "1.0"])
     def test_other_versions_are_left_alone(
         self, worker: ModuleType, monkeypatch: pytest.MonkeyPatch, version: str

@@ -56,12 +56,11 @@ def guard_hypercorn(send_timeout: float) -> Generator[None]:
         send_timeout: Seconds that a write may make no progress.
     """
     worker: Any = sys.modules.get(WORKER)
-    if worker is None or not _is_faulty() or isinstance(worker.TCPServer, partial):
+    if worker is None or not _is_faulty() or isinstance(worker.TCPServer, Guard):
         yield
         return
     original = worker.TCPServer
-    worker.TCPServer = partial(GuardedServer, original, send_timeout)
-    error_log.info("hypercorn's connections are guarded from each other")
+    worker.TCPServer = Guard(original, send_timeout)
     try:
         yield
     finally:
@@ -73,6 +72,23 @@ def _is_faulty() -> bool:
         return version("hypercorn").startswith(FAULTY)
     except PackageNotFoundError:
         return False
+
+
+class Guard:
+    """Stands in for the `TCPServer` of a worker, and makes guarded ones."""
+
+    def __init__(self, server_class: Any, send_timeout: float) -> None:
+        self._server_class = server_class
+        self._send_timeout = send_timeout
+        self._is_used = False
+
+    def __call__(self, *args: Any) -> "GuardedServer":
+        """Make what serves one connection."""
+        if not self._is_used:
+            # Not said before: our own server imports the worker's module, and runs no worker.
+            self._is_used = True
+            error_log.info("hypercorn's connections are guarded from each other")
+        return GuardedServer(self._server_class, self._send_timeout, *args)
 
 
 class GuardedServer:

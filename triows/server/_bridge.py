@@ -1,4 +1,4 @@
-"""The way to hypercorn, for plain HTTP, for HTTP/2, and for the WebSockets inside of it.
+"""The way to hypercorn, for what the fast lane does not serve.
 
 A connection goes over whole, with the bytes that were read to see where it belongs. From then
 on it is hypercorn's `TCPServer`, guarded as under hypercorn's own command line.
@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
 
 from triows._guard import GuardedServer
 from triows._limits import Limits
@@ -77,6 +79,24 @@ class TLSReplayStream(ReplayStream):
         await trio.lowlevel.checkpoint()
 
 
+class Connection(TCPServer):
+    """hypercorn's, but it ends when the client has left.
+
+    hypercorn would wait for a next request until `keep_alive_timeout`, with the socket open.
+    """
+
+    _client_left = False
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        self._client_left = True
+        await self.idle_task.stop()
+
+    async def _idle_timeout(self) -> None:
+        if not self._client_left:
+            await super()._idle_timeout()
+
+
 class Bridge:
     """Serves connections by hypercorn, for one app.
 
@@ -99,11 +119,6 @@ class Bridge:
         *,
         send_timeout: float = Limits().send_timeout,
     ) -> None:
-        # Not before somebody serves: by this module the guard knows hypercorn's own worker.
-        from hypercorn.trio.tcp_server import TCPServer  # noqa: PLC0415
-        from hypercorn.trio.worker_context import WorkerContext  # noqa: PLC0415
-
-        self._server_class = TCPServer
         # hypercorn's types name every event; ours are of any ASGI app.
         anything: Any = app
         self._app = ASGIWrapper(anything)
@@ -131,7 +146,7 @@ class Bridge:
         state = self._state.copy()
         try:
             await GuardedServer(
-                self._server_class,
+                Connection,
                 self._send_timeout,
                 self._app,
                 self._config,
@@ -146,8 +161,8 @@ class Bridge:
     async def close_idle(self) -> None:
         """Close the connections that wait for a request now, and the others after their response.
 
-        A WebSocket is left alone. A connection that is served from now on is closed
-        when it waits for a request.
+        WebSockets are left alone. To be called when there will be no more connections:
+        one that is served afterwards may be closed before it is answered.
         """
         await self._context.terminated.set()
 
