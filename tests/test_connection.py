@@ -921,7 +921,7 @@ class TestPipes:
             def fail() -> NoReturn:
                 raise ValueError("no such header")
 
-            websocket.unwrap()._before_accept.append(fail)
+            websocket.unwrap()._before_accept(fail)
             raise Close(4001, "bye")
 
         exc, status = await failure_of(handler)

@@ -1,10 +1,14 @@
 """What may be said in the answer to a handshake (RFC 6455 §4.2.2)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from enum import Enum, auto
+
+import trio
 
 from triows._errors import AlreadyAccepted
 from triows._headers import RawHeaders
+from triows._turnstile import Turnstile
 
 
 class Handshake(Enum):
@@ -13,6 +17,23 @@ class Handshake(Enum):
     PENDING = auto()
     ANSWERING = auto()
     ACCEPTED = auto()
+
+
+@dataclass(slots=True)
+class Unanswered:
+    """What is known and waited for until a handshake is accepted, and forgotten then.
+
+    Attributes:
+        preferred: The subprotocols of the route.
+        hooks: Called before the accept, for headers that go out with it.
+        answered: Where tasks wait that want to answer too.
+        sends: The line of those whose first message has to wait for the accept.
+    """
+
+    preferred: Sequence[str]
+    hooks: list[Callable[[], RawHeaders]] = field(default_factory=list)
+    answered: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+    sends: Turnstile = field(default_factory=Turnstile)
 
 
 def choose_subprotocol(preferred: Sequence[str], offered: Sequence[str]) -> str | None:

@@ -1,7 +1,7 @@
 """The app: routes are registered on it, and a server calls it (ASGI 3)."""
 
 import logging
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, TypeAlias, TypeVarTuple
 
@@ -25,12 +25,12 @@ from triows._lifespan import Lifespan, LifespanFunction, Ticket
 from triows._limits import Limits
 from triows._logs import log_failure, log_refusal, reporter_of
 from triows._modules import Module, ModuleGroup
-from triows._native import claim_native
+from triows._native import NativeTransport, claim_native
 from triows._origins import Origins, parse_origins
 from triows._pipes import check_pipes
 from triows._request import Request
 from triows._routes import Route, RouteTable, check_limits
-from triows._timer import Timer, open_timer
+from triows._timer import open_timer
 from triows._transport import Transport
 from triows._types import ASGIApp, Receive, Scope, Send
 from triows._urls import Place, Urls, current_place
@@ -196,7 +196,7 @@ class App(Module):
         if not trio.lowlevel.in_trio_task():
             await _refuse_other_loop(scope, receive, send)
         elif scope["type"] == "websocket":
-            await self._handle_websocket(scope, receive, send)
+            await self._connect(scope, receive, send)
         elif scope["type"] == "http":
             await self._handle_http(scope, receive, send)
         elif scope["type"] == "lifespan":
@@ -219,25 +219,25 @@ class App(Module):
         else:
             await answer_plainly(send, 404)
 
-    async def _handle_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _connect(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Find out who serves a connection; return what is to be awaited for that.
+
+        No coroutine of its own: it would stay as long as the connection does.
+        """
         path = route_path(scope)
         try:
             found = self._match(scope, path, Request(scope).scheme)
         except Reject as failure:
-            await refuse_handshake(scope, receive, send, failure)
-            return
+            return refuse_handshake(scope, receive, send, failure)
         if found is None:
             if (mount := self._mounts.find(path)) is not None:
-                await mount(scope, receive, send)
-                return
+                return mount(scope, receive, send)
             log_refusal(scope, 404, "no route")
-            await refuse_handshake(scope, receive, send, Reject(404))
-            return
+            return refuse_handshake(scope, receive, send, Reject(404))
         refusal = self._refusal(found[0], scope)
-        if refusal is None:
-            await self._serve(found, scope, receive, send)
-        else:
-            await refuse_handshake(scope, receive, send, refusal)
+        if refusal is not None:
+            return refuse_handshake(scope, receive, send, refusal)
+        return self._serve(found, scope, receive, send)
 
     def _match(self, scope: Scope, path: str, scheme: str | None = None) -> Found | None:
         """Find the route; what a converter of the app fails with is logged, and is a 500."""
@@ -267,25 +267,52 @@ class App(Module):
         log_refusal(scope, answer.status, why, level=logging.WARNING)
         return answer
 
-    async def _serve(self, found: Found, scope: Scope, receive: Receive, send: Send) -> None:
-        limits = found[0].options.limits
-        discard = found[0].options.incoming == "discard"
-        with self._lifespan.admit() as ticket:
-            native = claim_native(scope, receive, send, limits, discard=discard)
-            if native is not None:
-                await self._run(found, scope, ticket, native, native.timer)
-                return
+    def _serve(
+        self, found: Found, scope: Scope, receive: Receive, send: Send
+    ) -> Coroutine[Any, Any, None]:
+        options = found[0].options
+        discard = options.incoming == "discard"
+        # Admitted before anything else may run: a burst must not get past `max_connections`.
+        ticket = self._lifespan.admit()
+        native = claim_native(scope, receive, send, options.limits, discard=discard)
+        if native is not None:
+            return self._serve_natively(found, scope, ticket, native)
+        return self._serve_over_asgi(found, scope, ticket, receive, send)
+
+    async def _serve_natively(
+        self, found: Found, scope: Scope, ticket: Ticket, transport: NativeTransport
+    ) -> None:
+        with ticket, _Restored():
+            await self._run(found, scope, ticket, transport, in_own_task=False)
+
+    async def _serve_over_asgi(
+        self, found: Found, scope: Scope, ticket: Ticket, receive: Receive, send: Send
+    ) -> None:
+        options = found[0].options
+        with ticket, _Restored():
             async with (
                 open_timer() as timer,
                 open_asgi_transport(
-                    scope, receive, send, limits=limits, timer=timer, discard=discard
+                    scope,
+                    receive,
+                    send,
+                    limits=options.limits,
+                    timer=timer,
+                    discard=options.incoming == "discard",
                 ) as transport,
             ):
-                await self._run(found, scope, ticket, transport, timer)
+                await self._run(found, scope, ticket, transport, in_own_task=True)
 
-    async def _run(
-        self, found: Found, scope: Scope, ticket: Ticket, transport: Transport, timer: Timer
-    ) -> None:
+    def _run(
+        self,
+        found: Found,
+        scope: Scope,
+        ticket: Ticket,
+        transport: Transport,
+        *,
+        in_own_task: bool,
+    ) -> Coroutine[Any, Any, None]:
+        """Make the connection that is the current one from now on; return the running of it."""
         route, params = found
         rules = Rules(
             limits=route.options.limits,
@@ -293,6 +320,7 @@ class App(Module):
             pipes=route.pipes,
             ask_hook=route.module.ask_error_function,
             report=reporter_of(scope),
+            in_own_task=in_own_task,
         )
         websocket = WebSocket(
             scope,
@@ -304,15 +332,25 @@ class App(Module):
             discard=route.options.incoming == "discard",
             subprotocols=route.options.subprotocols,
         )
-        connection = Connection(websocket, scope, transport, timer, rules)
+        connection = Connection(websocket, scope, transport, rules)
         ticket.attach(connection)
-        token = current_websocket.set(websocket)
-        place_token = current_place.set(Place(self.url, route.module.name, websocket))
-        try:
-            await connection.run(route.call, params)
-        finally:
-            current_place.reset(place_token)
-            current_websocket.reset(token)
+        current_websocket.set(websocket)
+        current_place.set(Place(self.url, route.module.name, websocket))
+        return connection.run(route.call, params)
+
+
+class _Restored:
+    """Gives this task the current connection back that it has had before the block, if any."""
+
+    __slots__ = ("_place", "_websocket")
+
+    def __enter__(self) -> None:
+        self._websocket = current_websocket.get()
+        self._place = current_place.get()
+
+    def __exit__(self, *_: object) -> None:
+        current_websocket.set(self._websocket)
+        current_place.set(self._place)
 
 
 def _failed(scope: Scope, message: str, exc: Exception) -> Reject:

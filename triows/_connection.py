@@ -25,7 +25,6 @@ from triows._groups import leaves_of, unwrap
 from triows._limits import Limits
 from triows._logs import client_of, error_log, log_access, log_failure
 from triows._pipes import Pipe, Pipeline
-from triows._timer import Timer
 from triows._transport import Transport
 from triows._types import Scope
 from triows._websocket import WebSocket
@@ -48,6 +47,8 @@ class Rules:
         pipes: What lies around the handler, from the outside in.
         ask_hook: Finds and calls the application's hook for an exception.
         report: Is handed every failure that is logged with a traceback.
+        in_own_task: The handler gets a task of its own. Where every wait passes through a
+            server's coroutines too, it need not pass through ours; but a task has its price.
     """
 
     limits: Limits
@@ -55,30 +56,35 @@ class Rules:
     pipes: Sequence[Pipe]
     ask_hook: ErrorHook
     report: Callable[[Exception], None]
+    in_own_task: bool = True
 
 
 class Connection:
     """Runs one handler over one transport, from the handshake to the close frame."""
 
     def __init__(
-        self, websocket: WebSocket, scope: Scope, transport: Transport, timer: Timer, rules: Rules
+        self, websocket: WebSocket, scope: Scope, transport: Transport, rules: Rules
     ) -> None:
         self._websocket = websocket
         self._asgi_scope = scope
         self._transport = transport
-        self._timer = timer
+        self._timer = transport.timer
         self._rules = rules
-        self._pipeline = Pipeline(
-            rules.pipes, timeout=rules.limits.pipe_close_timeout, is_success=self._is_departure
-        )
-        self._scope = trio.CancelScope()
+        self._pipeline: Pipeline | None = None
+        if rules.pipes:
+            self._pipeline = Pipeline(
+                rules.pipes,
+                timeout=rules.limits.pipe_close_timeout,
+                is_success=self._is_departure,
+            )
+        self._scope: trio.CancelScope | None = None
         self._is_begun = False  # the handler was called
         self._is_over = False  # it has ended, and so has what it would end with
         self._stop: Stop | None = None
         self._grace_reason = ""
         self._grace_ends = 0.0
-        self._failures: list[Exception] = []
-        self._verdicts: list[Verdict] = []  # one a failure, in the same order
+        self._failures: Sequence[Exception] = ()
+        self._verdicts: Sequence[Verdict] = ()  # one a failure, in the same order
 
     async def run(self, handler: Handler, params: Mapping[str, Any]) -> None:
         """Run the handler, inside its pipes, and end the connection as it deserves.
@@ -86,7 +92,7 @@ class Connection:
         Raises cancellation and what is no `Exception`, nothing else.
         """
         started_at = trio.current_time()
-        self._websocket._begin(self, self._pipeline.on_receive, self._pipeline.on_send)
+        self._websocket._begin(self, self._pipeline)
         self._transport.observe(self._websocket, self._peer_gone, self._overrun, self._delivered)
         try:
             if self._transport.closed is None and self._stop is None:
@@ -107,21 +113,26 @@ class Connection:
             self._stop = stop
             if stop.level != logging.NOTSET:
                 self._log(stop.level, stop.message or f"is ended: {stop.reason}")
-        self._scope.cancel(reason=stop.reason)
+        self._cancel(stop.reason)
+
+    def _cancel(self, reason: str) -> None:
+        # Before there is anything to cancel, `run` sees that it is stopped or closed.
+        if self._scope is not None:
+            self._scope.cancel(reason=reason)
 
     async def _live(self, handler: Handler, params: Mapping[str, Any]) -> None:
-        async def call(**kwargs: Any) -> None:
-            await self._call(partial(handler, **kwargs))
+        try:
+            if self._pipeline is None:
+                await self._call(handler, **params)
+            else:
+                with trio.CancelScope() as self._scope:
+                    await self._pipeline.run(partial(self._call, handler), params)
+        except* Exception as group:
+            self._failures = leaves_of(group)
+        finally:
+            self._is_over = True
 
-        with self._scope:
-            try:
-                await self._pipeline.run(call, params)
-            except* Exception as group:
-                self._failures = leaves_of(group)
-            finally:
-                self._is_over = True
-
-    async def _call(self, handler: Callable[[], Awaitable[object]]) -> None:
+    async def _call(self, handler: Handler, /, **params: Any) -> None:
         """Run the handler in its nursery; what comes out of it is as few groups as can be."""
         if self._is_begun:
             raise StateError("a pipe called its next_pipe twice: a handler runs once a connection")
@@ -130,9 +141,13 @@ class Connection:
         try:
             async with trio.open_nursery() as nursery:
                 self._websocket._enter(nursery)
-                # A task of its own: every wait of the handler passes through all the
-                # coroutines below it, and down here there are a dozen.
-                nursery.start_soon(self._handle, handler, nursery)
+                # Without pipes there is nothing else to cancel.
+                self._scope = self._scope or nursery.cancel_scope
+                handle = partial(self._handle, handler, params, nursery)
+                if self._rules.in_own_task:
+                    nursery.start_soon(handle)
+                else:
+                    await handle()
         except BaseExceptionGroup as group:
             failure = unwrap(group)
         self._is_over = False  # pipes may go on for as long as they like
@@ -141,10 +156,10 @@ class Connection:
             raise failure
 
     async def _handle(
-        self, handler: Callable[[], Awaitable[object]], nursery: trio.Nursery
+        self, handler: Handler, params: Mapping[str, Any], nursery: trio.Nursery
     ) -> None:
         try:
-            await handler()
+            await handler(**params)
         finally:
             self._is_over = True
             self._timer.clear("accept_timeout")  # nobody is left to accept
@@ -230,7 +245,7 @@ class Connection:
         if self._transport.fault is not None:
             self._log(logging.WARNING, f"was sent what it must not: {self._transport.fault}")
         if self._rules.on_disconnect == "cancel":
-            self._scope.cancel(reason=str(info))
+            self._cancel(str(info))
         else:
             self._start_grace(str(info))
 
@@ -251,7 +266,7 @@ class Connection:
         self._timer.set("disconnect_grace", min(deadline, self._grace_ends), self._end_grace)
 
     def _end_grace(self) -> None:
-        self._scope.cancel(reason=self._grace_reason)
+        self._cancel(self._grace_reason)
 
     # The end
 
@@ -282,7 +297,7 @@ class Connection:
 
     def _settle(self, verdict: Verdict) -> None:
         """Log a verdict, once, and remember it."""
-        self._verdicts.append(verdict)
+        self._verdicts = (*self._verdicts, verdict)
         if verdict.cause is None:
             return
         if verdict.rank is Rank.PEER:

@@ -12,7 +12,23 @@ from triows._errors import OutsideConnection
 from triows._types import Data
 from triows._websocket import WebSocket
 
-current_websocket: ContextVar[WebSocket] = ContextVar("current_websocket")
+current_websocket: ContextVar[WebSocket | None] = ContextVar("current_websocket", default=None)
+
+
+def the_websocket() -> WebSocket:
+    """Return the `WebSocket` of the current task.
+
+    Raises:
+        OutsideConnection: It belongs to no connection.
+    """
+    websocket = current_websocket.get()
+    if websocket is None:
+        raise OutsideConnection(
+            "websocket was used outside of a connection: only its handler and the tasks "
+            "started by it see one. Elsewhere, keep what `websocket.unwrap()` returned "
+            "in the handler, and use that"
+        )
+    return websocket
 
 
 class WebSocketProxy:
@@ -26,26 +42,19 @@ class WebSocketProxy:
         Raises:
             OutsideConnection: The current task belongs to no connection.
         """
-        try:
-            return current_websocket.get()
-        except LookupError:
-            raise OutsideConnection(
-                "websocket was used outside of a connection: only its handler and the tasks "
-                "started by it see one. Elsewhere, keep what `websocket.unwrap()` returned "
-                "in the handler, and use that"
-            ) from None
+        return the_websocket()
 
     # On the way of every message: found without going through __getattr__.
 
     def receive(self) -> Awaitable[Data]:
         """Stand for `WebSocket.receive`."""
-        websocket = current_websocket.get(None)
-        return (websocket or self.unwrap()).receive()
+        websocket = current_websocket.get()
+        return (websocket or the_websocket()).receive()
 
     def send(self, message: Data) -> Awaitable[None]:
         """Stand for `WebSocket.send`."""
-        websocket = current_websocket.get(None)
-        return (websocket or self.unwrap()).send(message)
+        websocket = current_websocket.get()
+        return (websocket or the_websocket()).send(message)
 
     def __getattr__(self, name: str) -> Any:
         # Tools that look at modules ask for names like __wrapped__; they get a plain no.

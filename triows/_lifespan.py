@@ -10,16 +10,15 @@ import contextvars
 import inspect
 import logging
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     asynccontextmanager,
-    contextmanager,
     nullcontext,
 )
 from functools import partial
-from typing import Any, Protocol, TypeAlias, TypeVarTuple
+from typing import Any, Protocol, Self, TypeAlias, TypeVarTuple
 
 import trio
 
@@ -67,9 +66,19 @@ class Ticket:
     The handshake is still to come from the server then, and the app may end meanwhile.
     """
 
-    def __init__(self) -> None:
+    __slots__ = ("_connection", "_lifespan", "_stop")
+
+    def __init__(self, lifespan: "Lifespan") -> None:
+        self._lifespan = lifespan
         self._connection: Stoppable | None = None
         self._stop: Stop | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, exc: BaseException | None, __: object) -> None:
+        # A connection itself raises nothing: if it does, the server has cut it off.
+        self._lifespan._sign_out(self, is_cut_off=exc is not None)
 
     def attach(self, connection: Stoppable) -> None:
         """Name the connection; it is ended at once if it should have been already."""
@@ -184,19 +193,17 @@ class Lifespan:
             return Reject(503, headers={"Retry-After": "5"}), f"max_connections={bound} reached"
         return None
 
-    @contextmanager
-    def admit(self) -> Generator[Ticket]:
-        """Count a connection as live while it is."""
-        ticket = Ticket()
+    def admit(self) -> Ticket:
+        """Count a connection as live until the end of the block of the ticket."""
+        ticket = Ticket(self)
         self._live.add(ticket)
-        try:
-            yield ticket
-        except BaseException:
-            self._count_cut_off()  # by the server; a connection itself raises nothing
-            raise
-        finally:
-            self._live.discard(ticket)
-            self._gone.unpark_all()
+        return ticket
+
+    def _sign_out(self, ticket: Ticket, *, is_cut_off: bool) -> None:
+        if is_cut_off:
+            self._count_cut_off()
+        self._live.discard(ticket)
+        self._gone.unpark_all()
 
     def _count_cut_off(self) -> None:
         now = trio.current_time()

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from triows._limits import Limits
-from triows._timer import Timer
 from triows._transport import Transport
 from triows._types import Receive, Scope, Send
 
@@ -18,13 +17,7 @@ EXTENSION = "triows.transport"
 
 
 class NativeTransport(Transport, Protocol):
-    """A transport that has limits of the server's until an app takes it.
-
-    Attributes:
-        timer: Keeps the deadlines of the connection.
-    """
-
-    timer: Timer
+    """A transport that has limits of the server's until an app takes it."""
 
     def claim(self, limits: Limits, *, discard: bool) -> bool:
         """Take the transport, once, with the limits of the route; False if it is in use."""

@@ -12,6 +12,7 @@ from typing import Protocol
 from triows._close import CloseInfo
 from triows._errors import PeerError
 from triows._headers import RawHeaders
+from triows._timer import Timer
 from triows._types import Data
 
 
@@ -68,7 +69,12 @@ class Transport(Protocol):
     cancellation at every call and let the scheduler run at least every 32 calls.
     What the wire fails at is an end of the connection: nothing but `ConnectionClosed`
     and our caller's mistakes come out of any method.
+
+    Attributes:
+        timer: Keeps the deadlines of the connection.
     """
+
+    timer: Timer
 
     @property
     def closed(self) -> CloseInfo | None:

@@ -57,7 +57,7 @@ class Place:
         return quote(root_path.rstrip("/"))
 
 
-current_place: ContextVar[Place] = ContextVar("current_place")
+current_place: ContextVar[Place | None] = ContextVar("current_place", default=None)
 
 
 class Urls:
@@ -94,7 +94,7 @@ class Urls:
                 its type; the values would be read otherwise from the path; or a scheme
                 or host is needed and not known.
         """
-        place = current_place.get(None)
+        place = current_place.get()
         if place is None or place.urls is not self:
             place = Place(self)
         route = self._find(name, place)
@@ -195,7 +195,7 @@ class UrlsProxy:
 
     def ws(self, name: str, *args: Any, **kwargs: Any) -> str:
         """Stand for `Urls.ws`."""
-        place = current_place.get(None)
+        place = current_place.get()
         if place is None:
             raise OutsideConnection(
                 "url.ws was used where no app is running: use `app.url.ws`, which works anywhere"

@@ -3,43 +3,31 @@
 import contextvars
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVarTuple
+from typing import Any, TypeVarTuple
 
 import trio
 
-from triows._answers import Handshake, check_answer, check_same_answer, choose_subprotocol
+from triows._answers import (
+    Handshake,
+    Unanswered,
+    check_answer,
+    check_same_answer,
+    choose_subprotocol,
+)
 from triows._close import NORMAL, CloseInfo, check_code, cut_reason
 from triows._codecs import decode_json, encode_json, wrong_kind
 from triows._datastructures import sdict
 from triows._draining import Draining
-from triows._errors import (
-    AlreadyAccepted,
-    ConnectionClosed,
-    Reject,
-    StateError,
-)
+from triows._errors import AlreadyAccepted, ConnectionClosed, Reject, StateError
 from triows._flow import Flow
 from triows._headers import HeadersInput, RawHeaders, encode_headers
-from triows._pipes import Hook
+from triows._life import Life
+from triows._pipes import Pipeline
 from triows._request import Request
 from triows._transport import Transport, as_message
-from triows._turnstile import Turnstile
 from triows._types import Data, Scope
 
 Args = TypeVarTuple("Args")
-
-
-class Life(Protocol):
-    """What a WebSocket tells the connection that it belongs to. Nothing here waits."""
-
-    def accepted(self) -> None:
-        """Hear that the handshake was accepted: other limits apply from now on."""
-
-    def closing(self, reason: str) -> None:
-        """Hear that this side closes, while the handler goes on."""
-
-    def expire_after(self, seconds: float) -> None:
-        """Set or move the expiry."""
 
 
 class WebSocket(Request):
@@ -81,17 +69,14 @@ class WebSocket(Request):
         self._handshake = Handshake.PENDING
         self._transport = transport
         self._discard = discard
-        self._preferred = subprotocols
+        self._unanswered: Unanswered | None = Unanswered(subprotocols)
         self._life: Life | None = None
         self._nursery: trio.Nursery | None = None
         self._context: contextvars.Context | None = None
-        self._answered = trio.lowlevel.ParkingLot()
-        self._accept_headers: RawHeaders = []
-        self._before_accept: list[Callable[[], RawHeaders]] = []
+        self._accept_headers: RawHeaders | None = None
         self._session: Any = None
         self._status = 499
         self._flow: Flow | None = None
-        self._first_sends = Turnstile()
         # From the accept on, the transport's own.
         self._receive: Callable[[], Coroutine[Any, Any, Data]] = self._receive_first
         self._send: Callable[[Data], Coroutine[Any, Any, None]] = self._send_first
@@ -115,6 +100,11 @@ class WebSocket(Request):
     def closed(self) -> CloseInfo | None:
         """How the connection ended, or None while it is open."""
         return self._transport.closed
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds of the last round trip of a ping; None before one, and over other servers."""
+        return self._transport.latency
 
     @property
     def nursery(self) -> trio.Nursery:
@@ -188,11 +178,16 @@ class WebSocket(Request):
 
     # Called by the connection, which is in the same house.
 
-    def _begin(self, life: Life, on_receive: Sequence[Hook], on_send: Sequence[Hook]) -> None:
+    def _begin(self, life: Life, pipeline: Pipeline | None) -> None:
         """Attach the connection, and what messages pass through, before its pipes open."""
         self._life = life
-        if on_receive or on_send:
-            self._flow = Flow(self._transport, on_receive, on_send)
+        if pipeline is not None and (pipeline.on_receive or pipeline.on_send):
+            self._flow = Flow(self._transport, pipeline.on_receive, pipeline.on_send)
+
+    def _before_accept(self, hook: Callable[[], RawHeaders]) -> None:
+        """Have the accept, if it is still to come, carry the headers that this will return."""
+        if self._unanswered is not None:
+            self._unanswered.hooks.append(hook)
 
     def _enter(self, nursery: trio.Nursery) -> None:
         """Publish the nursery, as the handler starts, in its context."""
@@ -227,36 +222,45 @@ class WebSocket(Request):
         raw = None if headers is None else encode_headers(headers)
         check_answer(subprotocol, raw, self.subprotocols)
         await trio.lowlevel.checkpoint_if_cancelled()
-        while self._handshake is Handshake.ANSWERING:
-            await self._answered.park()
+        await self._wait_answered()
         if self._handshake is Handshake.ACCEPTED:
-            check_same_answer((subprotocol, raw), (self.subprotocol, self._accept_headers))
+            check_same_answer((subprotocol, raw), (self.subprotocol, self._accept_headers or []))
             return
         if self.closed is not None:
             raise ConnectionClosed(self.closed, self)
         await self._answer(subprotocol, raw or [])
 
+    async def _wait_answered(self) -> None:
+        while self._handshake is Handshake.ANSWERING and self._unanswered is not None:
+            await self._unanswered.answered.park()
+
     async def _answer(self, subprotocol: str | None, headers: RawHeaders) -> None:
+        unanswered = self._unanswered
+        assert unanswered is not None, "it is forgotten when the handshake was accepted"
         self._handshake = Handshake.ANSWERING
         if subprotocol is None:
-            subprotocol = choose_subprotocol(self._preferred, self.subprotocols)
+            subprotocol = choose_subprotocol(unanswered.preferred, self.subprotocols)
         try:
-            extra = [header for hook in self._before_accept for header in hook()]
+            extra = [header for hook in unanswered.hooks for header in hook()]
             await self._transport.accept(subprotocol, headers + extra)
             self._handshake = Handshake.ACCEPTED
-            flow = self._flow or self._transport
             if not self._discard:
-                self._receive = flow.receive
-            if not self._first_sends.is_taken:
-                self._send = flow.send
+                self._receive = (self._flow or self._transport).receive
+            self._open_sends(unanswered)
             self._status = 101
             self.subprotocol = subprotocol
-            self._accept_headers = headers
+            self._accept_headers = headers or None
             self._lifeline().accepted()
         finally:
             if self._handshake is Handshake.ANSWERING:
                 self._handshake = Handshake.PENDING
-            self._answered.unpark_all()
+            unanswered.answered.unpark_all()
+
+    def _open_sends(self, unanswered: Unanswered) -> None:
+        # Not while some wait in line: they would be overtaken.
+        if not unanswered.sends.is_taken:
+            self._send = (self._flow or self._transport).send
+            self._unanswered = None
 
     async def reject(
         self, status: int = 403, body: str | bytes = "", headers: HeadersInput | None = None
@@ -271,8 +275,7 @@ class WebSocket(Request):
         await self._reject(Reject(status, body, headers))
 
     async def _reject(self, answer: Reject) -> None:
-        while self._handshake is Handshake.ANSWERING:
-            await self._answered.park()
+        await self._wait_answered()
         if self._handshake is Handshake.ACCEPTED:
             raise AlreadyAccepted(
                 f"cannot {answer}: the handshake was accepted before; close with a code instead"
@@ -357,12 +360,12 @@ class WebSocket(Request):
 
     async def _send_first(self, message: Data) -> None:
         # In line, so that none is overtaken by one that comes when all of them may go.
-        async with self._first_sends:
-            await self.accept()
-        flow = self._flow or self._transport
-        if not self._first_sends.is_taken:
-            self._send = flow.send
-        await flow.send(message)
+        unanswered = self._unanswered
+        if unanswered is not None:
+            async with unanswered.sends:
+                await self.accept()
+            self._open_sends(unanswered)
+        await (self._flow or self._transport).send(message)
 
     async def _send_other(self, value: Any) -> None:
         # What pipes can make a message of, they do; the transport takes nothing else.

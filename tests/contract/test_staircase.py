@@ -8,7 +8,17 @@ import pytest
 ROOT = Path(__file__).parents[2] / "triows"
 
 STAIRS = (
-    ("_close", "_draining", "_groups", "_headers", "_logs", "_timer", "_turnstile", "_types"),
+    (
+        "_close",
+        "_draining",
+        "_groups",
+        "_headers",
+        "_life",
+        "_logs",
+        "_timer",
+        "_turnstile",
+        "_types",
+    ),
     ("_errors", "_guard", "_limits"),
     ("_converters",),
     ("_codecs", "_datastructures", "_endings", "_paths", "_pipes", "_transport"),

@@ -26,7 +26,11 @@ _CLOSE = "close_timeout"
 
 
 class ASGITransport:
-    """The `Transport` of an ASGI connection. Made by `open_asgi_transport`."""
+    """The `Transport` of an ASGI connection. Made by `open_asgi_transport`.
+
+    Attributes:
+        timer: Keeps the deadlines of the connection.
+    """
 
     def __init__(
         self,
@@ -42,7 +46,7 @@ class ASGITransport:
         self._scope = scope
         self._asgi_receive = receive
         self._limits = limits
-        self._timer = timer
+        self.timer = timer
         self._discard = discard
         self._link = Link()
         self._link.on_change = self._wake
@@ -164,7 +168,7 @@ class ASGITransport:
         """Bound the next step of the closing handshake: ours to be written, or theirs to come."""
         if not self._link.is_departed:
             deadline = trio.current_time() + self._limits.close_timeout
-            self._timer.set(_CLOSE, deadline, self._give_up)
+            self.timer.set(_CLOSE, deadline, self._give_up)
 
     def _give_up(self) -> None:
         # A receiver inside the server's receive cannot be called out of it.
@@ -181,7 +185,7 @@ class ASGITransport:
         if self.closed is None:
             self._link.closed = CloseInfo(ABNORMAL, "", by_peer=False)
         self._link.is_departed = True
-        self._timer.clear(_CLOSE)
+        self.timer.clear(_CLOSE)
         self._writer.interrupt()
         self._wake()
 

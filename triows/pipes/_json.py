@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from triows._codecs import decode_json, encode_json
-from triows._context import current_websocket
+from triows._context import the_websocket
 from triows._errors import ConnectionClosed, InvalidMessage
 from triows._pipes import Pipe, apply
 from triows._types import Data
@@ -46,7 +46,7 @@ class JSONPipe(Pipe):
     async def _send_answer(
         self, answer: Callable[[InvalidMessage], Any], exc: InvalidMessage
     ) -> Any:
-        websocket = current_websocket.get()
+        websocket = the_websocket()
         value = await apply([answer], exc)
         try:
             await websocket.send(value)

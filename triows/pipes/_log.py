@@ -4,7 +4,7 @@ import logging
 
 import trio
 
-from triows._context import current_websocket
+from triows._context import the_websocket
 from triows._logs import client_of
 from triows._pipes import Pipe
 from triows._websocket import WebSocket
@@ -33,7 +33,7 @@ class LogPipe(Pipe):
 
     def open(self) -> None:
         """Log the connection, and take the time."""
-        websocket = current_websocket.get()
+        websocket = the_websocket()
         self._opened_at[websocket] = trio.current_time()
         self._log(f"opens {websocket.path!r}")
 
@@ -60,13 +60,13 @@ class LogPipe(Pipe):
         self._log_end("failure")
 
     def _log_end(self, outcome: str) -> None:
-        opened_at = self._opened_at.pop(current_websocket.get(), None)
+        opened_at = self._opened_at.pop(the_websocket(), None)
         if opened_at is not None:
             self._log(f"ends after {trio.current_time() - opened_at:.3f} s: {outcome}")
 
     def _log(self, event: str) -> None:
         if self._logger.isEnabledFor(self._level):
-            websocket = current_websocket.get()
+            websocket = the_websocket()
             client = client_of(websocket._scope)
             self._logger.log(self._level, "handler %s %s (peer %s)", websocket.name, event, client)
 

@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any, Literal, get_args
 
 from triows._answers import Handshake
-from triows._context import current_websocket
+from triows._context import the_websocket
 from triows._datastructures import sdict
 from triows._errors import RouteError, StateError
 from triows._headers import RawHeaders, encode_headers, is_token
@@ -142,7 +142,7 @@ class SessionPipe(Pipe):
 
     def open(self) -> None:
         """Load the session, and have it sent with the accept if it changes until then."""
-        websocket = current_websocket.get()
+        websocket = the_websocket()
         session = Session(
             self._load(websocket.cookies.get(self._cookie)),
             is_sealed=lambda: (
@@ -151,9 +151,7 @@ class SessionPipe(Pipe):
         )
         is_secure = websocket.scheme == "wss" if self._secure is None else self._secure
         websocket._session = session
-        websocket._before_accept.append(
-            partial(self._headers, session, self._dump(session), is_secure)
-        )
+        websocket._before_accept(partial(self._headers, session, self._dump(session), is_secure))
 
     def _load(self, value: str | None) -> dict[str, Any]:
         if value is None:
