@@ -110,6 +110,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Echo on hypercorn, beside bare ASGI, Starlette and Quart-Trio: CPU a message, and ratios."""
+    """A benchmark: `nox -s bench -- fanout --rounds 7`; without a name, echo on hypercorn."""
     install(session, "bench")
-    session.run("python", "-m", "benchmarks.echo_hypercorn", *session.posargs)
+    name, *options = session.posargs or ["echo_hypercorn"]
+    session.run("python", "-m", f"benchmarks.{name}", *options)

@@ -6,7 +6,7 @@ It offers no extension, so no frame is compressed.
 import base64
 import hashlib
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import suppress
 
 HOST = "127.0.0.1"
@@ -16,7 +16,13 @@ HANDSHAKE_TIMEOUT = 10.0
 """Seconds to wait for each part of the answer."""
 
 CLOSE_TIMEOUT = 2.0
-"""Seconds to wait for each server's close."""
+"""Seconds to wait for each answer to a close."""
+
+END_OF_HEAD = b"\r\n\r\n"
+"""Nothing follows it: no server of ours speaks first."""
+
+BATCH = 50
+"""Connections to open at a time: not more than any server's backlog holds."""
 
 _KEY = base64.b64encode(b"triows benchmark")
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -25,8 +31,6 @@ _MASK = b"\x37\xfa\x21\x3d"
 _MASKED = 0x80
 _FINAL = 0x80
 _MAX_SHORT, _MAX_MEDIUM = 125, 0xFFFF
-
-_NORMAL = (1000).to_bytes(2, "big")
 
 
 class HandshakeFailed(Exception):
@@ -40,38 +44,63 @@ def open_websocket(port: int, path: str) -> socket.socket:
         HandshakeFailed: The server answered, but not as RFC 6455 §4.2.2 has it.
         OSError: It did not answer.
     """
-    sock = socket.create_connection((HOST, port), HANDSHAKE_TIMEOUT)
+    return open_websockets(port, path, 1)[0]
+
+
+def open_websockets(port: int, path: str, count: int) -> list[socket.socket]:
+    """Like `open_websocket`, for many, some of them at a time."""
+    socks: list[socket.socket] = []
     try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.sendall(_request(port, path))
-        _check_answer(list(_head_lines(sock)))
-        sock.settimeout(None)
+        while missing := count - len(socks):
+            begun = len(socks)
+            for _ in range(min(missing, BATCH)):
+                socks.append(socket.create_connection((HOST, port), HANDSHAKE_TIMEOUT))
+                set_no_delay(socks[-1])
+                socks[-1].sendall(request(port, path))
+            for sock in socks[begun:]:
+                check_answer(_read_head(sock))
+                sock.settimeout(None)
     except BaseException:
-        sock.close()
+        for sock in socks:
+            sock.close()
         raise
-    return sock
+    return socks
 
 
-def _request(port: int, path: str) -> bytes:
+def set_no_delay(sock: socket.socket) -> None:
+    """Have what is sent leave at once."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def request(port: int, path: str) -> bytes:
+    """Return what asks for a WebSocket (RFC 6455 §4.1)."""
     return (
         b"GET %s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n"
     ) % (path.encode(), HOST.encode(), port, _KEY)
 
 
-def _head_lines(sock: socket.socket) -> Iterator[bytes]:
-    # Unbuffered, so that no byte of a first frame is taken along.
-    with sock.makefile("rb", buffering=0) as stream:
-        while line := stream.readline().rstrip(b"\r\n"):
-            yield line
+def _read_head(sock: socket.socket) -> bytes:
+    head = b""
+    while not head.endswith(END_OF_HEAD) and (data := sock.recv(4096)):
+        head += data
+    return head
 
 
-def _check_answer(lines: list[bytes]) -> None:
-    if not lines:
+def check_answer(head: bytes) -> None:
+    """Refuse a head that is not the answer to `request`.
+
+    Raises:
+        HandshakeFailed: It is another one.
+        ConnectionResetError: It is empty.
+    """
+    if not head:
         raise ConnectionResetError("the server closed the connection without an answer")
-    headers = {name.lower(): value.strip() for name, _, value in (x.partition(b":") for x in lines)}
-    if not lines[0].startswith(b"HTTP/1.1 101"):
-        raise HandshakeFailed(f"the server answered {lines[0]!r}")
+    status, *lines = head.split(b"\r\n")
+    fields = (line.partition(b":") for line in lines)
+    headers = {name.lower(): value.strip() for name, _, value in fields}
+    if not status.startswith(b"HTTP/1.1 101"):
+        raise HandshakeFailed(f"the server answered {status!r}")
     if headers.get(b"sec-websocket-accept") != _ACCEPT:
         raise HandshakeFailed("the server's Sec-WebSocket-Accept is wrong")
     if b"sec-websocket-extensions" in headers:
@@ -79,14 +108,15 @@ def _check_answer(lines: list[bytes]) -> None:
 
 
 def close_websockets(socks: Collection[socket.socket]) -> None:
-    """Say goodbye on all, then wait for the server to close each, but not for long."""
+    """Say goodbye on all, then wait for each server to say it too, but not for long."""
     for sock in socks:
         sock.settimeout(CLOSE_TIMEOUT)
         with suppress(OSError):
-            sock.sendall(client_frame(_NORMAL, CLOSE))
+            sock.sendall(GOODBYE)
     for sock in socks:
         with sock, suppress(OSError):
-            while sock.recv(4096):
+            # Not until the connection ends: not every server does that (granian with Emmett).
+            while (data := sock.recv(4096)) and not data.endswith(FAREWELL):
                 pass
 
 
@@ -113,3 +143,12 @@ def _masked(payload: bytes) -> bytes:
     length = len(payload)
     mask = (_MASK * (length // 4 + 1))[:length]
     return (int.from_bytes(payload, "big") ^ int.from_bytes(mask, "big")).to_bytes(length, "big")
+
+
+_NORMAL = (1000).to_bytes(2, "big")
+
+GOODBYE = client_frame(_NORMAL, CLOSE)
+"""The close of a client that has nothing to complain about."""
+
+FAREWELL = server_frame(_NORMAL, CLOSE)
+"""How a server answers that (RFC 6455 §5.5.1)."""

@@ -1,4 +1,4 @@
-"""Cores, and the CPU time of other processes. Linux only."""
+"""Cores, and the CPU time and memory of other processes. Linux only."""
 
 import os
 import time
@@ -36,6 +36,12 @@ def _process_seconds(pid: int) -> float:
     # The clock that clock_getcpuclockid(3) would return. It counts nanoseconds, where
     # /proc/PID/stat counts ticks of 10 ms: a tenth of what is measured at a time.
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def resident_bytes(pids: Iterable[int]) -> int:
+    """Return the memory of these processes that is not swapped out, the shared counted for each."""
+    pages = (int((_PROC / str(pid) / "statm").read_text().split()[1]) for pid in pids)
+    return sum(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def processes_of(session: int) -> list[int]:

@@ -1,13 +1,13 @@
-"""The load generator for echoes, a process of its own, for one server or several.
+"""The load generator, a process of its own, for one server or several.
 
 Several are loaded in turn, a tenth of a second each, because a virtual machine's speed may
 change by half from one second to the next. All keep their connections meanwhile, and those
 whose turn it is not have nothing to do.
 
-    python -m benchmarks.load --server 8000:4711 --path /echo --clients 64
+    python -m benchmarks.load --server 8000:4711 --kind echo --clients 64
 
 loads a server on port 8000, the leader of session 4711, prints a `Measurement` as JSON, and
-fails if a single echo was not what it should be.
+fails if a single byte was not what it should be.
 """
 
 import argparse
@@ -15,16 +15,22 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
+from typing import Protocol
 
-from benchmarks.client import close_websockets, open_websocket
 from benchmarks.cpu import cpu_seconds, processes_of
-from benchmarks.crowd import Crowd, EchoFailed
+from benchmarks.crowd import Audience, Crowd, EchoFailed
+from benchmarks.files import max_open_files, raise_open_files
 from benchmarks.measurement import Measurement
 from benchmarks.servers import ROOT, Server
+from benchmarks.visits import Visitors
 
 TURN = 0.1
 """Seconds that a server is loaded before it is the next one's turn."""
+
+OTHER_FILES = 100
+"""Files that the load generator may have open beside its connections."""
 
 PATIENCE = 600.0
 """Seconds that connecting, draining and closing may take, of many clients with much in flight."""
@@ -51,55 +57,97 @@ class Load:
         """Seconds of load before the measurement."""
         return self.seconds / 4
 
-    @property
-    def turns(self) -> int:
-        """How many turns make up `seconds`."""
-        return max(1, round(self.seconds / TURN))
-
     def options(self) -> list[str]:
         """Return the command line that `add_load_options` understands."""
         return [word for name, value in asdict(self).items() for word in (f"--{name}", f"{value}")]
 
 
-def measure(load: Load, servers: list[Server], path: str) -> list[Measurement]:
+class Clients(Protocol):
+    """What loads a server.
+
+    Attributes:
+        done: How many of what is counted are done.
+        latencies: Seconds that some of them took.
+    """
+
+    done: int
+    latencies: list[float]
+
+    def run(self, seconds: float) -> None:
+        """Load it for so long, and until nothing is missing."""
+
+    def close(self) -> None:
+        """Close what is open."""
+
+
+def _echo(load: Load, port: int) -> Clients:
+    return Crowd(port, clients=load.clients, size=load.size, depth=load.depth)
+
+
+def _fanout(load: Load, port: int) -> Clients:
+    return Audience(port, clients=load.clients, size=load.size, depth=load.depth)
+
+
+def _handshakes(load: Load, port: int) -> Clients:
+    return Visitors(port, clients=load.clients)
+
+
+KINDS: dict[str, Callable[[Load, int], Clients]] = {
+    "echo": _echo,
+    "fanout": _fanout,
+    "handshakes": _handshakes,
+}
+"""What clients may do to a server; one of these words is the `kind` of a load."""
+
+
+def measure(load: Load, servers: list[Server], kind: str) -> list[Measurement]:
     """Run the load against servers in turn, from another process.
 
     Raises:
         subprocess.CalledProcessError: It failed; why is on stderr.
     """
     targets = [word for server in servers for word in ("--server", _words_of(server))]
-    command = [sys.executable, "-m", "benchmarks.load", *targets, "--path", path, *load.options()]
+    command = [sys.executable, "-m", "benchmarks.load", *targets, "--kind", kind, *load.options()]
     patience = (load.warm_up + load.seconds) * len(servers) + PATIENCE
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=patience)
     return [Measurement(**json.loads(line)) for line in done.stdout.splitlines()]
 
 
-def run(load: Load, servers: list[Server], path: str) -> list[Measurement]:
+def run(load: Load, servers: list[Server], kind: str) -> list[Measurement]:
     """Like `measure`, from this process.
 
     Raises:
-        EchoFailed: An echo differed, was missing, or was one too many.
+        EchoFailed: A message differed, was missing, or was one too many.
     """
-    trials = [Trial(load, server, path) for server in servers]
+    parts = _parts(servers, (max_open_files() - OTHER_FILES) // load.clients)
+    return [measured for part in parts for measured in _run(load, part, kind)]
+
+
+def _parts(servers: list[Server], size: int) -> Iterator[list[Server]]:
+    # Not all at once, if there are not enough files for the connections.
+    size = max(1, size)
+    return (servers[i : i + size] for i in range(0, len(servers), size))
+
+
+def _run(load: Load, servers: list[Server], kind: str) -> list[Measurement]:
+    trials = [Trial(load, server, kind) for server in servers]
     for trial in trials:
         trial.run(load.warm_up)
-    for _ in range(load.turns):
-        for trial in trials:
-            trial.measured += trial.run(load.seconds / load.turns)
     for trial in trials:
-        trial.close()
-    return [trial.measured for trial in trials]
+        trial.forget()
+    while running := [trial for trial in trials if trial.measured.seconds < load.seconds]:
+        for trial in running:
+            trial.measured += trial.run(min(TURN, load.seconds))
+    return [trial.close() for trial in trials]
 
 
 class Trial:
-    """A server, and the crowd that loads it."""
+    """A server, and the clients that load it."""
 
-    def __init__(self, load: Load, server: Server, path: str) -> None:
+    def __init__(self, load: Load, server: Server, kind: str) -> None:
         self.measured = Measurement()
-        self._depth = load.depth
         self._processes = processes_of(server.session)
-        self._socks = [open_websocket(server.port, path) for _ in range(load.clients)]
-        self._crowd = Crowd(self._socks, load.size)
+        self._clients = KINDS[kind](load, server.port)
 
     def run(self, seconds: float) -> Measurement:
         """Load the server for so long, and until everything is back.
@@ -107,33 +155,35 @@ class Trial:
         It has nothing to do before and after, so all its work belongs to these messages.
         """
         before = self._so_far()
-        self._crowd.start(self._depth)
-        self._crowd.run(seconds)
-        self._crowd.drain()
+        self._clients.run(seconds)
         return self._so_far() - before
+
+    def forget(self) -> None:
+        """Do not let the warm-up be part of the latencies."""
+        self._clients.latencies.clear()
 
     def _so_far(self) -> Measurement:
         return Measurement(
-            messages=self._crowd.echoes,
+            messages=self._clients.done,
             seconds=time.perf_counter(),
             server=cpu_seconds(self._processes),
             load=time.process_time(),
         )
 
-    def close(self) -> None:
-        """Close the connections.
+    def close(self) -> Measurement:
+        """Close the connections, and return what was measured.
 
         Raises:
             EchoFailed: Nothing was measured.
         """
-        close_websockets(self._socks)
+        self._clients.close()
         if not self.measured.messages:
             raise EchoFailed("no message came back in time")
+        return self.measured.timed(self._clients.latencies)
 
 
-def add_load_options(parser: argparse.ArgumentParser) -> None:
+def add_load_options(parser: argparse.ArgumentParser, default: Load) -> None:
     """Add an option for each attribute of `Load`."""
-    default = Load()
     add = parser.add_argument
     add("--clients", type=int, default=default.clients, help="connections")
     add("--size", type=int, default=default.size, help="bytes of a message")
@@ -158,14 +208,15 @@ def _server_of(words: str) -> Server:
 def main() -> None:
     """Run the load that the command line asks for."""
     formatter = argparse.ArgumentDefaultsHelpFormatter
-    parser = argparse.ArgumentParser(description="Load an echo server.", formatter_class=formatter)
+    parser = argparse.ArgumentParser(description="Load servers.", formatter_class=formatter)
     parser.add_argument(
         "--server", type=_server_of, action="append", required=True, help="port:session"
     )
-    parser.add_argument("--path", default="/echo", help="of the WebSocket")
-    add_load_options(parser)
+    parser.add_argument("--kind", choices=KINDS, default="echo", help="what the clients do")
+    add_load_options(parser, Load())
     options = parser.parse_args()
-    for measured in run(load_of(options), options.server, options.path):
+    raise_open_files()
+    for measured in run(load_of(options), options.server, options.kind):
         print(json.dumps(asdict(measured)))
 
 

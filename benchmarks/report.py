@@ -2,38 +2,59 @@
 
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Generic
 
-from benchmarks.rounds import Row, Spread
+from benchmarks.rounds import M, Row, Spread
 
 RESULTS = Path(__file__).parent / "results"
 
 _CPUINFO = Path("/proc/cpuinfo")
 
 
-def table(rows: list[Row], base: str) -> str:
-    """Return the rows as a Markdown table that also reads well in a terminal."""
-    head = ["", "CPU µs/message", "min-max", f"ratio to {base}", "min-max", "messages/s", "busy"]
-    cells = [head, *[_cells(row) for row in rows]]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    rule = ["-" * widths[0], *["-" * (width - 1) + ":" for width in widths[1:]]]
-    return "\n".join(_line(line, widths) for line in [head, rule, *cells[1:]])
+@dataclass(frozen=True, slots=True)
+class Column(Generic[M]):
+    """A column of a table: its title, and how a row's cell reads."""
+
+    title: str
+    cell: Callable[[Row[M]], str]
 
 
-def _cells(row: Row) -> list[str]:
-    cost, ratio = row.cost, row.ratio
-    return [
-        row.name,
-        f"{cost.median:.1f}",
-        f"{cost.least:.1f}-{cost.most:.1f}",
-        f"{ratio.median:.3f}",
-        f"{ratio.least:.3f}-{ratio.most:.3f}",
-        f"{row.rate:,.0f}",
-        f"{row.busy:.0%}",
+def cost_columns(rows: list[Row[M]], unit: str) -> list[Column[M]]:
+    """Return the columns that each table has: the cost, and its ratio to each base."""
+    columns: list[Column[M]] = [
+        Column("", lambda row: row.name),
+        Column(unit, lambda row: f"{row.cost.median:.1f}"),
+        Column("min-max", lambda row: f"{row.cost.least:.1f}-{row.cost.most:.1f}"),
     ]
+    for base in rows[0].ratios:
+        columns += _ratio_columns(base)
+    return columns
+
+
+def _ratio_columns(base: str) -> list[Column[M]]:
+    return [
+        Column(f"to {base}", lambda row: f"{row.ratios[base].median:.3f}"),
+        Column("min-max", lambda row: f"{row.ratios[base].least:.3f}-{row.ratios[base].most:.3f}"),
+    ]
+
+
+def table(rows: list[Row[M]], columns: list[Column[M]]) -> str:
+    """Return the rows as a Markdown table that also reads well in a terminal."""
+    cells = [[column.cell(row) for column in columns] for row in rows]
+    return table_of([[column.title for column in columns], *cells])
+
+
+def table_of(lines: list[list[str]]) -> str:
+    """Like `table`, of any cells; the first line is the head."""
+    head, *rest = lines
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rule = ["-" * widths[0], *["-" * (width - 1) + ":" for width in widths[1:]]]
+    return "\n".join(_line(line, widths) for line in [head, rule, *rest])
 
 
 def _line(cells: list[str], widths: list[int]) -> str:

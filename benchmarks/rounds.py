@@ -6,15 +6,24 @@ those ratios says more than the ratio of the medians.
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
-from typing import TypeAlias
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from benchmarks.measurement import Measurement
 
-Round: TypeAlias = Mapping[str, Measurement]
-Measure: TypeAlias = Callable[[list[str]], Round]
+class Measured(Protocol):
+    """What a contender was measured to do."""
+
+    @property
+    def cost(self) -> float:
+        """What is compared; the less, the better."""
+
+
+M = TypeVar("M", bound=Measured)
+
+Round: TypeAlias = Mapping[str, M]
+Measure: TypeAlias = Callable[[list[str]], Round[M]]
 """Measures contenders, by name and in that order."""
 
 
@@ -28,33 +37,35 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(Generic[M]):
     """One contender over all rounds.
 
     Attributes:
         name: Of the contender.
-        cost: CPU time of the server a message, in µs.
-        ratio: That cost to the base's in the same round.
-        rate: Messages a second, the median.
-        busy: Share of the time that the server had work, the median.
+        cost: In the benchmark's unit.
+        ratios: That cost to a base's in the same round, by the base's name.
+        measured: Everything, round by round.
     """
 
     name: str
     cost: Spread
-    ratio: Spread
-    rate: float
-    busy: float
+    ratios: Mapping[str, Spread]
+    measured: list[M]
+
+    def median(self, of: Callable[[M], float]) -> float:
+        """Return the middle of another figure."""
+        return median(map(of, self.measured))
 
 
-def run_rounds(names: list[str], measure: Measure, rounds: int) -> list[Round]:
+def run_rounds(names: list[str], measure: Measure[M], rounds: int, unit: str) -> list[Round[M]]:
     """Measure all contenders so many times; tell how it goes on stderr."""
-    return [_run_round(rotated(names, i), measure, i + 1) for i in range(rounds)]
+    return [_run_round(rotated(names, i), measure, i + 1, unit) for i in range(rounds)]
 
 
-def _run_round(names: list[str], measure: Measure, number: int) -> Round:
+def _run_round(names: list[str], measure: Measure[M], number: int, unit: str) -> Round[M]:
     measured = measure(names)
     costs = ", ".join(f"{name} {measured[name].cost:.1f}" for name in names)
-    print(f"round {number}: {costs} µs", file=sys.stderr, flush=True)
+    print(f"round {number}: {costs} {unit}", file=sys.stderr, flush=True)
     return measured
 
 
@@ -64,19 +75,23 @@ def rotated(names: list[str], by: int) -> list[str]:
     return names[start:] + names[:start]
 
 
-def summarize(rounds: list[Round], names: list[str], base: str) -> list[Row]:
-    """Return a row for each name, in their order; ratios are to the base."""
-    return [_row(rounds, name, base) for name in names]
+def summarize(rounds: list[Round[M]], names: list[str], bases: Iterable[str]) -> list[Row[M]]:
+    """Return a row for each name, in their order; ratios are to those of the bases named."""
+    among = [base for base in bases if base in names]
+    return [_row(rounds, name, among) for name in names]
 
 
-def _row(rounds: list[Round], name: str, base: str) -> Row:
+def _row(rounds: list[Round[M]], name: str, bases: list[str]) -> Row[M]:
     return Row(
         name=name,
         cost=_spread([each[name].cost for each in rounds]),
-        ratio=_spread([each[name].cost / each[base].cost for each in rounds]),
-        rate=median(each[name].rate for each in rounds),
-        busy=median(each[name].busy for each in rounds),
+        ratios={base: _ratio(rounds, name, base) for base in bases},
+        measured=[each[name] for each in rounds],
     )
+
+
+def _ratio(rounds: list[Round[M]], name: str, base: str) -> Spread:
+    return _spread([each[name].cost / each[base].cost for each in rounds])
 
 
 def _spread(values: list[float]) -> Spread:

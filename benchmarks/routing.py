@@ -16,7 +16,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.routing import Map, Rule
 
 from benchmarks.measurement import Measurement
-from benchmarks.report import judge, record
+from benchmarks.report import judge, record, table_of
 from benchmarks.rounds import Round, Row, Spread, run_rounds, summarize
 from triows._paths import parse_template
 from triows._routing import Router
@@ -39,6 +39,9 @@ GROWTH = 1.25
 Found: TypeAlias = tuple[Any, dict[str, Any]] | None
 LookUp: TypeAlias = Callable[[str], Found]
 """Takes a path, and returns a route's number and the values of its parameters."""
+
+Rows: TypeAlias = Mapping[str, list[Row[Measurement]]]
+"""By the place that was looked up."""
 
 
 def triows() -> LookUp:
@@ -113,7 +116,9 @@ def check(look_ups: Mapping[str, LookUp]) -> None:
                 raise ValueError(f"{name} found {found!r} at {path_of(number)}, not {expected!r}")
 
 
-def measure(names: list[str], *, look_ups: Mapping[str, LookUp], number: int, count: int) -> Round:
+def measure(
+    names: list[str], *, look_ups: Mapping[str, LookUp], number: int, count: int
+) -> Round[Measurement]:
     """Look a route up so many times with each."""
     return {name: _measure(look_ups[name], path_of(number), count) for name in names}
 
@@ -130,27 +135,26 @@ def compare(rounds: int, lookups: int) -> str:
     """Measure all in rounds, place by place; return the table and the verdict."""
     look_ups = {name: make() for name, make in CONTENDERS.items()}
     check(look_ups)
-    rows: dict[str, list[Row]] = {}
+    rows: dict[str, list[Row[Measurement]]] = {}
     for place, number in PLACES.items():
         print(f"{place}:", file=sys.stderr)
         run = partial(measure, look_ups=look_ups, number=number, count=lookups)
-        rows[place] = summarize(run_rounds(list(look_ups), run, rounds), list(look_ups), OURS)
+        rows[place] = summarize(
+            run_rounds(list(look_ups), run, rounds, "µs"), list(look_ups), [OURS]
+        )
     return f"{_table(rows)}\n\n{_verdict(rows)}"
 
 
-def _table(rows: Mapping[str, list[Row]]) -> str:
+def _table(rows: Rows) -> str:
     lines = [["", *[head for place in rows for head in (f"{place}, µs", "ratio")]]]
-    lines += [["-" * 9, *["-" * 9 + ":"] * 2 * len(rows)]]
     for i, name in enumerate(CONTENDERS):
         at = [rows[place][i] for place in rows]
-        texts = [(f"{row.cost.median:.2f}", f"{row.ratio.median:.2f}") for row in at]
+        texts = [(f"{row.cost.median:.2f}", f"{row.ratios[OURS].median:.2f}") for row in at]
         lines.append([name, *[text for pair in texts for text in pair]])
-    return "\n".join(
-        f"| {line[0]:9} | {' | '.join(f'{cell:>10}' for cell in line[1:])} |" for line in lines
-    )
+    return table_of(lines)
 
 
-def _verdict(rows: Mapping[str, list[Row]]) -> str:
+def _verdict(rows: Rows) -> str:
     costs = {place: row.cost for place in rows for row in rows[place] if row.name == OURS}
     slowest = max(costs.values(), key=lambda cost: cost.median)
     growth = costs["last"].median / costs["first"].median

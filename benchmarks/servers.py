@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
@@ -55,16 +54,6 @@ class ServerFailed(Exception):
     """It did not start, or it did not live until the end."""
 
 
-def hypercorn(app: str) -> Command:
-    """Return what serves an app with hypercorn's trio worker.
-
-    With no workers, hypercorn serves in the process that was started: the same
-    `trio_worker` as otherwise runs in a child, beside a parent that only waits.
-    """
-    hypercorn = [sys.executable, "-m", "hypercorn", "--worker-class", "trio", "--workers", "0"]
-    return lambda port: [*hypercorn, "--bind", f"{HOST}:{port}", app]
-
-
 @contextmanager
 def running(command: Command, path: str, *, core: int | None) -> Generator[Server]:
     """Run a server around a block, from its first handshake on.
@@ -85,7 +74,7 @@ def running(command: Command, path: str, *, core: int | None) -> Generator[Serve
             yield Server(port=port, session=process.pid)
             _check_lives(process)
         except Exception as exc:
-            exc.add_note(f"The log of {command(0)[-1]}:\n{_read(log)}")
+            exc.add_note(f"The log of {' '.join(command(0))}:\n{_read(log)}")
             raise
 
 

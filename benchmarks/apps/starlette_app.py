@@ -1,8 +1,10 @@
-"""Echo with Starlette."""
+"""Both apps with Starlette."""
 
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
+
+members: set[WebSocket] = set()
 
 
 async def echo(websocket: WebSocket) -> None:
@@ -15,4 +17,19 @@ async def echo(websocket: WebSocket) -> None:
         pass
 
 
-app = Starlette(routes=[WebSocketRoute("/echo", echo)])
+async def fanout(websocket: WebSocket) -> None:
+    """Send every text to all members until the peer leaves."""
+    await websocket.accept()
+    members.add(websocket)
+    try:
+        while True:
+            text = await websocket.receive_text()
+            for member in members:
+                await member.send_text(text)
+    except WebSocketDisconnect:
+        pass
+    finally:
+        members.discard(websocket)
+
+
+app = Starlette(routes=[WebSocketRoute("/echo", echo), WebSocketRoute("/fanout", fanout)])

@@ -1,8 +1,10 @@
-"""Echo with triows, as its README would write it."""
+"""Both apps with triows, as its README would write them."""
 
-from triows import App, websocket
+from triows import App, WebSocket, websocket
 
 app = App(__name__)
+
+members: set[WebSocket] = set()
 
 
 @app.websocket()
@@ -11,3 +13,17 @@ async def echo() -> None:
     while True:
         message = await websocket.receive()
         await websocket.send(message)
+
+
+@app.websocket()
+async def fanout() -> None:
+    """Send every message to all members until the peer leaves."""
+    ours = websocket.unwrap()
+    members.add(ours)
+    try:
+        while True:
+            message = await ours.receive()
+            for member in members:
+                await member.send(message)
+    finally:
+        members.discard(ours)
