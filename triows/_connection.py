@@ -160,11 +160,16 @@ class Connection:
     ) -> None:
         try:
             await handler(**params)
+        except ConnectionClosed as exc:
+            # The usual end, and with no pipe to see it that of a return: no group for that.
+            if exc.websocket is not self._websocket or self._pipeline is not None:
+                raise
         finally:
             self._is_over = True
             self._timer.clear("accept_timeout")  # nobody is left to accept
             self._websocket._leave()
-        nursery.cancel_scope.cancel(reason="the handler has returned")
+        if nursery.child_tasks:
+            nursery.cancel_scope.cancel(reason="the handler has returned")
 
     def _is_departure(self, failure: BaseException) -> bool:
         """Return whether this connection has ended, and not by any fault or limit."""

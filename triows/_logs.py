@@ -28,6 +28,8 @@ def log_access(
     sent: int = 0,
 ) -> None:
     """Log the line of one connection: who, what, HTTP status, close code, and how much."""
+    if not access_log.isEnabledFor(logging.INFO):
+        return
     access_log.info(
         '%s "WS %s" %d %s %.3f s, %d in, %d out',
         client_of(scope),
