@@ -31,7 +31,7 @@ def test_arguments_of_the_process(
     assert f"triows {version('triows')}\n" == capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["routes", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["routes", "--help"], ["run", "--help"]])
 def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Asked for, the help is no error."""
     with pytest.raises(SystemExit) as leaving:
@@ -116,6 +116,28 @@ def test_target_that_triows_refuses(write: Write, capsys: pytest.CaptureFixture[
     assert 1 == status
     assert [f'  File "{path}", line 4, in <module>'] == [x for x in lines if x.startswith("  File")]
     assert "triows._errors.RouteError: the regex of converter 'hat' is malformed" in lines[-1]
+
+
+def test_command_that_cannot_go_on(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line says why, and the status which kind of reason it is."""
+    write("shop.py", "async def app(scope, receive, send): ...\n")
+
+    status = main(["run", "shop:app", "--bind", "fd://999999"])
+
+    assert 3 == status
+    assert "triows: cannot listen on fd://999999: bad file descriptor\n" == (
+        capsys.readouterr().err
+    )
+
+
+def test_ctrl_c(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    """A module that takes long to import is stopped without a word, as a shell knows it."""
+    write("shop.py", "raise KeyboardInterrupt\n")
+
+    status = main(["routes", "shop:app"])
+
+    assert 130 == status
+    assert "" == capsys.readouterr().err
 
 
 def test_module_that_exits(write: Write) -> None:

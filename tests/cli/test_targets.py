@@ -7,7 +7,13 @@ import traceback
 import pytest
 
 from tests.cli.conftest import Write
-from triows.cli._targets import TargetFailed, TargetNotFound, add_target, load_app
+from triows.cli._targets import (
+    TargetFailed,
+    TargetNotFound,
+    add_target,
+    load_app,
+    load_asgi_app,
+)
 
 APP = """
     from triows import App
@@ -147,6 +153,59 @@ def test_no_target_at_all(write: Write, target: str) -> None:
     said = refusal_of(target)
 
     assert said.startswith(f"{target!r} names no app: write module:attribute")
+
+
+ASGI_APPS = """
+    from starlette.applications import Starlette
+    from triows import App
+
+    live = App(__name__)
+    page = Starlette()
+    async def plain(scope, receive, send): ...
+    async def other_names(a, b, c=1): ...
+    class Class:
+        def __init__(self, scope, receive, send): ...
+    from builtins import max as written_in_c
+    def factory(): ...
+    nothing = None
+"""
+
+
+@pytest.mark.parametrize("name", ["live", "page", "plain", "other_names", "Class", "written_in_c"])
+def test_asgi_app(write: Write, name: str) -> None:
+    """Whatever takes scope, receive and send is one, triows' own or not."""
+    write("shop.py", ASGI_APPS)
+
+    app = load_asgi_app(f"shop:{name}")
+
+    assert getattr(sys.modules["shop"], name) is app
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("factory", "is no ASGI app, but of type function"),
+        ("nothing", "is no ASGI app, but of type NoneType"),
+        ("app", "does not exist"),
+    ],
+)
+def test_no_asgi_app(write: Write, name: str, said: str) -> None:
+    """What looks like one is suggested."""
+    write("shop.py", ASGI_APPS)
+
+    with pytest.raises(TargetNotFound) as refusal:
+        load_asgi_app(f"shop:{name}")
+    assert f"shop:{name} {said}; did you mean shop:live or shop:page or shop:plain?" == str(
+        refusal.value
+    )
+
+
+def test_module_without_any_asgi_app(write: Write) -> None:
+    """There is nothing to suggest, and that is said."""
+    write("shop.py", "")
+
+    with pytest.raises(TargetNotFound, match="there is no ASGI app in it"):
+        load_asgi_app("shop")
 
 
 def report_of(target: str) -> str:

@@ -6,10 +6,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import pytest
 import trio
@@ -30,6 +30,7 @@ MAX_LOG = 1 << 24
 """Bytes of a log that are looked at."""
 
 _RUNNING = re.compile(r"\[(\d+)\] \[INFO\] Running on (https?)://127\.0\.0\.1:(\d+)")
+_LISTENING = re.compile(r"listening on (https?)://127\.0\.0\.1:(\d+) \(pid (\d+)\)")
 _FAILURE = re.compile(r"^(?:ERROR|CRITICAL) .*|^.*\[(?:ERROR|CRITICAL)\].*", re.MULTILINE)
 
 on_both_servers = pytest.mark.parametrize("server", ["hypercorn", "anycorn"])
@@ -120,6 +121,31 @@ class Server:
         return trio.current_time() - asked_at
 
 
+class TriowsServer(Server):
+    """Like `Server`, but `triows run app`, which serves itself or has workers that do.
+
+    Workers are in sessions of their own, and end when the process that was started does.
+    """
+
+    @property
+    def workers(self) -> list[int]:
+        """The ids of the processes that it has started."""
+        # Each thread has children of its own.
+        files = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return [int(word) for file in files for word in file.read_text().split()]
+
+    async def wait_started(self) -> None:
+        """Wait until it says that it listens, which is when all workers serve."""
+        while (found := _LISTENING.search(self.log)) is None:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the server exited with {self.process.returncode}")
+            await trio.sleep(POLL)
+        self._scheme, self.port, self.worker = found[1], int(found[2]), int(found[3])
+
+
+S = TypeVar("S", bound=Server)
+
+
 @asynccontextmanager
 async def starting(
     app: str, *options: str, server: str = "hypercorn", folder: Path = APPS, bound: float = 60
@@ -135,22 +161,32 @@ async def starting(
         folder: The current directory of the server.
         bound: Seconds that the block may take.
     """
-    command = [sys.executable, "-m", server, "--worker-class", "trio", "--bind", "127.0.0.1:0"]
+    command = ["-m", server, "--worker-class", "trio", "--bind", "127.0.0.1:0", *options, app]
+    async with _process(Server, command, folder, bound) as started:
+        yield started
+
+
+@asynccontextmanager
+async def _process(
+    kind: type[S], command: Sequence[str], folder: Path, bound: float, fds: Sequence[int] = ()
+) -> AsyncGenerator[S]:
+    """Run Python with some arguments around a block of so many seconds, and kill what is left."""
     with tempfile.TemporaryFile() as log:
         process = await trio.lowlevel.open_process(
-            [*command, *options, app],
+            [sys.executable, *command],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
+            pass_fds=fds,
         )
-        running = Server(process, log)
+        running = kind(process, log)
         try:
             with trio.fail_after(bound):
                 yield running
         except BaseException as exc:
-            exc.add_note(f"The log of {server} {app}:\n{running.log}")
+            exc.add_note(f"The log of {' '.join(command)}:\n{running.log}")
             raise
         finally:
             # The group: a worker outlives a parent that was killed.
@@ -176,3 +212,37 @@ async def serving(
         yield running
         if not running.was_stopped:
             await running.stop()
+
+
+@asynccontextmanager
+async def launching(
+    app: str,
+    *options: str,
+    folder: Path = APPS,
+    bound: float = 60,
+    fds: Sequence[int] = (),
+    bind: str = "127.0.0.1:0",
+) -> AsyncGenerator[TriowsServer]:
+    """Like `starting`, but `triows run`; it inherits the file descriptors `fds`."""
+    command = ["-m", "triows", "run", app, "--bind", bind, *options]
+    async with _process(TriowsServer, command, folder, bound, fds) as started:
+        yield started
+
+
+@asynccontextmanager
+async def running(
+    app: str,
+    *options: str,
+    folder: Path = APPS,
+    bound: float = 60,
+    fds: Sequence[int] = (),
+    bind: str = "127.0.0.1:0",
+) -> AsyncGenerator[TriowsServer]:
+    """Like `serving`, but `triows run`."""
+    starting = launching(app, *options, folder=folder, bound=bound, fds=fds, bind=bind)
+    async with starting as started:
+        with trio.fail_after(START_TIMEOUT):
+            await started.wait_started()
+        yield started
+        if not started.was_stopped:
+            await started.stop()

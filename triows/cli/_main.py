@@ -1,25 +1,21 @@
 """From a command line to a command, and from its errors to what the user reads.
 
 Each command is a module with an `add_command`, which adds a parser with a default `run`: the
-function that is called with the parsed arguments and returns the exit status. What a command
-cannot find raises `TargetNotFound`, and what fails in the user's own code `TargetFailed`.
+function that is called with the parsed arguments and returns the exit status. What keeps a
+command from its work raises `CommandError`, and what fails in the user's own code `TargetFailed`.
 """
 
 import argparse
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 from triows._errors import TriowsError
-from triows.cli import _routes
-from triows.cli._targets import TargetFailed, TargetNotFound
-
-FAILED = 1
-"""The exit status when the user's own code failed."""
-
-MISUSED = 2
-"""The exit status when the command line asks for what there is not; argparse's too."""
+from triows.cli import _routes, _run
+from triows.cli._statuses import FAILED, MISUSED, SIGNALLED, CommandError
+from triows.cli._targets import TargetFailed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,12 +38,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return MISUSED
     try:
         return run(arguments)
-    except TargetNotFound as exc:
+    except CommandError as exc:
         print(f"triows: {exc}", file=sys.stderr)
-        return MISUSED
+        return exc.status
     except TargetFailed as exc:
         _print_failure(exc.failure)
         return FAILED
+    except KeyboardInterrupt:
+        # As a shell reports it; the user knows why, and needs no traceback of ours.
+        return SIGNALLED + signal.SIGINT
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="store_true", help="print the version, and exit")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _run.add_command(commands)
     _routes.add_command(commands)
     return parser
 

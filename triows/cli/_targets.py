@@ -7,14 +7,17 @@ A module is looked for as `python -m` does: in the current directory first. A fi
 import argparse
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, TracebackType
 
 from triows._app import App
 from triows._errors import TriowsError
+from triows._types import ASGIApp
+from triows.cli._statuses import CommandError
 
 PACKAGE = "triows"
 
@@ -23,7 +26,7 @@ _TARGET = re.compile(r"(?P<place>.+?)(?::(?P<attribute>\w+))?", re.DOTALL)
 _MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 
-class TargetNotFound(Exception):
+class TargetNotFound(CommandError):
     """There is no such app; the message says what to do."""
 
 
@@ -58,19 +61,36 @@ def load_app(target: str) -> App:
         TargetNotFound: There is no such module, file or attribute, or it is no App.
         TargetFailed: The module raised.
     """
+    module, place, attribute = _import(target)
+    found = getattr(module, attribute, None)
+    if isinstance(found, App):
+        return found
+    raise _not_found(module, place, attribute, "App", lambda value: isinstance(value, App))
+
+
+def load_asgi_app(target: str) -> ASGIApp:
+    """Like `load_app`, but for any ASGI app: what can be called with scope, receive and send."""
+    module, place, attribute = _import(target)
+    found = getattr(module, attribute, None)
+    if callable(found) and _takes_three(found):
+        app: ASGIApp = found
+        return app
+    raise _not_found(module, place, attribute, "ASGI app", _looks_like_asgi)
+
+
+def _import(target: str) -> tuple[ModuleType, str, str]:
+    """Return the module of a target, how that was named, and the attribute's name."""
     match = _TARGET.fullmatch(target)
     place = "" if match is None else match["place"]
     attribute = (match and match["attribute"]) or "app"
     if place.endswith(".py"):
-        module = _load_file(Path(place))
-    elif _MODULE.fullmatch(place):
-        module = _load_module(place)
-    else:
-        raise TargetNotFound(
-            f"{target!r} names no app: write module:attribute, as in shop.live:app, or a file, "
-            "as in app.py or app.py:attribute"
-        )
-    return _find_app(module, place, attribute)
+        return _load_file(Path(place)), place, attribute
+    if _MODULE.fullmatch(place):
+        return _load_module(place), place, attribute
+    raise TargetNotFound(
+        f"{target!r} names no app: write module:attribute, as in shop.live:app, or a file, "
+        "as in app.py or app.py:attribute"
+    )
 
 
 def _load_module(name: str) -> ModuleType:
@@ -107,17 +127,36 @@ def _load_file(path: Path) -> ModuleType:
     return module
 
 
-def _find_app(module: ModuleType, place: str, attribute: str) -> App:
-    found = getattr(module, attribute, None)
-    if isinstance(found, App):
-        return found
-    apps = [f"{place}:{name}" for name, value in vars(module).items() if isinstance(value, App)]
-    hint = f"did you mean {' or '.join(apps)}?" if apps else "there is no App in it"
+def _not_found(
+    module: ModuleType, place: str, attribute: str, kind: str, is_one: Callable[[object], bool]
+) -> TargetNotFound:
+    apps = [f"{place}:{name}" for name, value in vars(module).items() if is_one(value)]
+    hint = f"did you mean {' or '.join(apps)}?" if apps else f"there is no {kind} in it"
     if hasattr(module, attribute):
-        what = f"is no App, but of type {type(found).__qualname__}"
+        what = f"is no {kind}, but of type {type(getattr(module, attribute)).__qualname__}"
     else:
         what = "does not exist"
-    raise TargetNotFound(f"{place}:{attribute} {what}; {hint}")
+    return TargetNotFound(f"{place}:{attribute} {what}; {hint}")
+
+
+def _takes_three(function: Callable[..., object]) -> bool:
+    try:
+        inspect.signature(function).bind(None, None, None)
+    except TypeError:
+        return False
+    except ValueError:
+        # Not everything that is written in C says what it takes.
+        return True
+    return True
+
+
+def _looks_like_asgi(value: object) -> bool:
+    if not callable(value) or isinstance(value, type):
+        return False
+    try:
+        return list(inspect.signature(value).parameters) == ["scope", "receive", "send"]
+    except ValueError:
+        return False
 
 
 # Tracebacks
