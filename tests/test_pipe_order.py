@@ -15,8 +15,8 @@ import trio.testing
 
 from tests.support import BareServer, tracebacks
 from triows import App, Close, HandshakeRejected, Limits, Pipe, Reject, testing, websocket
-from triows._connection import OnDisconnect
 from triows._pipes import Next
+from triows._rules import OnDisconnect
 
 Drive = Callable[[testing.Client, testing.Peer], Awaitable[None]]
 

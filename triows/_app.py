@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypeVarTuple
 import trio
 
 from triows._asgi import open_asgi_transport
-from triows._connection import Connection, Rules
+from triows._connection import Connection
 from triows._context import current_websocket
 from triows._converters import Converter
 from triows._datastructures import Headers, sdict
@@ -30,6 +30,7 @@ from triows._origins import Origins, parse_origins
 from triows._pipes import check_pipes
 from triows._request import Request
 from triows._routes import Route, RouteTable, check_limits
+from triows._rules import Rules
 from triows._timer import open_timer
 from triows._transport import Transport
 from triows._types import ASGIApp, Receive, Scope, Send

@@ -10,11 +10,10 @@ never handed to the server, which would log it again or die of it. Cancellation 
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import trio
 
@@ -22,41 +21,15 @@ from triows._close import ABNORMAL, EXPIRED, GOING_AWAY, IDLE, INTERNAL_ERROR, C
 from triows._endings import Ending, Rank, Stop, Verdict, fit, judge, judge_return, judge_stop
 from triows._errors import Close, ConnectionClosed, Reject, StateError
 from triows._groups import leaves_of, unwrap
-from triows._limits import Limits
 from triows._logs import client_of, error_log, log_access, log_failure
-from triows._pipes import Pipe, Pipeline
+from triows._pipes import Pipeline
+from triows._rules import Handler, Rules
 from triows._transport import Transport
 from triows._types import Scope
 from triows._websocket import WebSocket
 
-OnDisconnect: TypeAlias = Literal["drain", "cancel", "raise"]
-Handler: TypeAlias = Callable[..., Awaitable[object]]
-ErrorHook: TypeAlias = Callable[[Exception], Awaitable[Ending | None]]
-
 FAREWELL = 1.0
 """Seconds for the close frame when the server has cancelled the app: it is about to exit."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """How a route wants its connections to live.
-
-    Attributes:
-        limits: The route's over the app's.
-        on_disconnect: What becomes of a busy handler whose peer left.
-        pipes: What lies around the handler, from the outside in.
-        ask_hook: Finds and calls the application's hook for an exception.
-        report: Is handed every failure that is logged with a traceback.
-        in_own_task: The handler gets a task of its own. Where every wait passes through a
-            server's coroutines too, it need not pass through ours; but a task has its price.
-    """
-
-    limits: Limits
-    on_disconnect: OnDisconnect
-    pipes: Sequence[Pipe]
-    ask_hook: ErrorHook
-    report: Callable[[Exception], None]
-    in_own_task: bool = True
 
 
 class Connection:
@@ -97,7 +70,12 @@ class Connection:
         try:
             if self._transport.closed is None and self._stop is None:
                 self._set_limits()
-                await self._live(handler, params)
+                try:
+                    await self._live(handler, params)
+                except* Exception as group:
+                    self._failures = leaves_of(group)
+                finally:
+                    self._is_over = True
             await self._end()
         except BaseException:
             self._timer.set("farewell", trio.current_time() + FAREWELL, self._transport.abort)
@@ -120,17 +98,17 @@ class Connection:
         if self._scope is not None:
             self._scope.cancel(reason=reason)
 
-    async def _live(self, handler: Handler, params: Mapping[str, Any]) -> None:
-        try:
-            if self._pipeline is None:
-                await self._call(handler, **params)
-            else:
-                with trio.CancelScope() as self._scope:
-                    await self._pipeline.run(partial(self._call, handler), params)
-        except* Exception as group:
-            self._failures = leaves_of(group)
-        finally:
-            self._is_over = True
+    def _live(self, handler: Handler, params: Mapping[str, Any]) -> Coroutine[Any, Any, None]:
+        # No coroutine of its own: it would stay as long as the connection does.
+        if self._pipeline is None:
+            return self._call(handler, **params)
+        return self._call_through(self._pipeline, handler, params)
+
+    async def _call_through(
+        self, pipeline: Pipeline, handler: Handler, params: Mapping[str, Any]
+    ) -> None:
+        with trio.CancelScope() as self._scope:
+            await pipeline.run(partial(self._call, handler), params)
 
     async def _call(self, handler: Handler, /, **params: Any) -> None:
         """Run the handler in its nursery; what comes out of it is as few groups as can be."""
@@ -143,11 +121,11 @@ class Connection:
                 self._websocket._enter(nursery)
                 # Without pipes there is nothing else to cancel.
                 self._scope = self._scope or nursery.cancel_scope
-                handle = partial(self._handle, handler, params, nursery)
                 if self._rules.in_own_task:
-                    nursery.start_soon(handle)
+                    nursery.start_soon(self._handle, handler, params, nursery)
                 else:
-                    await handle()
+                    with _Handling(self, nursery):
+                        await handler(**params)
         except BaseExceptionGroup as group:
             failure = unwrap(group)
         self._is_over = False  # pipes may go on for as long as they like
@@ -158,18 +136,25 @@ class Connection:
     async def _handle(
         self, handler: Handler, params: Mapping[str, Any], nursery: trio.Nursery
     ) -> None:
-        try:
+        with _Handling(self, nursery):
             await handler(**params)
-        except ConnectionClosed as exc:
-            # The usual end, and with no pipe to see it that of a return: no group for that.
-            if exc.websocket is not self._websocket or self._pipeline is not None:
-                raise
-        finally:
-            self._is_over = True
-            self._timer.clear("accept_timeout")  # nobody is left to accept
-            self._websocket._leave()
-        if nursery.child_tasks:
+
+    def _end_handler(self, nursery: trio.Nursery, failure: BaseException | None) -> bool:
+        """Cancel the handler's tasks; return whether its failure is the usual end.
+
+        With no pipe to see it that is the same as a return, and needs no group.
+        """
+        self._is_over = True
+        self._timer.clear("accept_timeout")  # nobody is left to accept
+        self._websocket._leave()
+        is_usual = (
+            isinstance(failure, ConnectionClosed)
+            and failure.websocket is self._websocket
+            and self._pipeline is None
+        )
+        if (is_usual or failure is None) and nursery.child_tasks:
             nursery.cancel_scope.cancel(reason="the handler has returned")
+        return is_usual
 
     def _is_departure(self, failure: BaseException) -> bool:
         """Return whether this connection has ended, and not by any fault or limit."""
@@ -374,3 +359,19 @@ class Connection:
             received=self._transport.received,
             sent=self._transport.sent,
         )
+
+
+class _Handling:
+    """The block in which a handler runs."""
+
+    __slots__ = ("_connection", "_nursery")
+
+    def __init__(self, connection: Connection, nursery: trio.Nursery) -> None:
+        self._connection = connection
+        self._nursery = nursery
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, failure: BaseException | None, __: object) -> bool:
+        return self._connection._end_handler(self._nursery, failure)

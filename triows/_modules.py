@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from triows._connection import OnDisconnect
 from triows._endings import Ending
 from triows._errors import Close, Reject, RouteError
 from triows._limits import Limits
@@ -19,6 +18,7 @@ from triows._paths import lead, parse_template
 from triows._pipes import Pipe, check_pipes
 from triows._routes import Incoming, Options, Route, RouteTable, signature_of
 from triows._routing import check_host
+from triows._rules import OnDisconnect
 
 H = TypeVar("H", bound=Callable[..., Awaitable[object]])
 ErrorFunction = TypeVar("ErrorFunction", bound=Callable[[Any], object])

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, get_args
 
-from triows._connection import OnDisconnect
 from triows._converters import CONVERTERS, Converter, check_converter
 from triows._endings import Ending
 from triows._errors import RouteError
@@ -15,6 +14,7 @@ from triows._origins import OriginPolicy, Origins, parse_origins
 from triows._paths import Template
 from triows._pipes import Pipe, check_pipes, may_inject
 from triows._routing import SCHEMES, Router, check_host
+from triows._rules import OnDisconnect
 
 Incoming: TypeAlias = Literal["queue", "discard"]
 Handler: TypeAlias = Callable[..., Awaitable[object]]

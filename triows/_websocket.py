@@ -137,7 +137,8 @@ class WebSocket(Request):
         """
         nursery = self.nursery
         assert self._context is not None, "a nursery is only set together with its context"
-        self._context.run(partial(nursery.start_soon, self._run_task, fn, args, name=fn))
+        # A copy: the handler itself is running in this one.
+        self._context.copy().run(partial(nursery.start_soon, self._run_task, fn, args, name=fn))
 
     async def _run_task(self, fn: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
         try:
@@ -176,7 +177,7 @@ class WebSocket(Request):
         """The HTTP status of the handshake: 101, that of a rejection, or 499 before any answer."""
         return self._status
 
-    # Called by the connection, which is in the same house.
+    # Called by the connection
 
     def _begin(self, life: Life, pipeline: Pipeline | None) -> None:
         """Attach the connection, and what messages pass through, before its pipes open."""
@@ -192,7 +193,7 @@ class WebSocket(Request):
     def _enter(self, nursery: trio.Nursery) -> None:
         """Publish the nursery, as the handler starts, in its context."""
         self._nursery = nursery
-        self._context = contextvars.copy_context()
+        self._context = trio.lowlevel.current_task().context
 
     def _leave(self) -> None:
         """Withdraw the nursery, as the handler ends."""
@@ -353,7 +354,6 @@ class WebSocket(Request):
             ConnectionClosed: The connection has ended.
             TypeError: The message is neither str nor bytes.
         """
-        # As in `receive`.
         if isinstance(message, (str, bytes)):
             return self._send(message)
         return self._send_other(message)

@@ -22,7 +22,7 @@ STAIRS = (
     ("_errors", "_guard", "_limits"),
     ("_converters",),
     ("_codecs", "_datastructures", "_endings", "_paths", "_pipes", "_transport"),
-    ("_answers", "_asgi", "_flow", "_native", "_origins", "_request", "_routing"),
+    ("_answers", "_asgi", "_flow", "_native", "_origins", "_request", "_routing", "_rules"),
     ("_websocket",),
     ("_connection", "_context", "_http", "_lifespan", "_urls"),
     ("_routes", "pipes"),

@@ -19,6 +19,10 @@ _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 
 _VERSION = b"13"
 
+# One for all scopes: nothing is ever put into them.
+_ASGI = {"version": "3.0", "spec_version": "2.5"}
+_NO_DETAILS: dict[str, Any] = {}
+
 _ABSOLUTE = re.compile(rb"https?://([^/?#@]+)(/[^?]*)?(\?.*)?", re.IGNORECASE)
 """The absolute-form of a target (RFC 9112 §3.2.2); without user information (RFC 9110 §4.2.4)."""
 
@@ -114,7 +118,7 @@ def websocket_scope(
     path, _, query = target.partition(b"?")
     return {
         "type": "websocket",
-        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "asgi": _ASGI,
         "http_version": head.version,
         "scheme": scheme,
         "path": unquote(path.decode()),
@@ -126,7 +130,7 @@ def websocket_scope(
         "server": server,
         "subprotocols": _subprotocols_of(head),
         "state": state.copy(),
-        "extensions": {"websocket.http.response": {}, **extensions},
+        "extensions": {"websocket.http.response": _NO_DETAILS, **extensions},
     }
 
 

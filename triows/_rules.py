@@ -1,0 +1,35 @@
+"""What a connection is told about the route that it belongs to."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from triows._endings import Ending
+from triows._limits import Limits
+from triows._pipes import Pipe
+
+OnDisconnect: TypeAlias = Literal["drain", "cancel", "raise"]
+Handler: TypeAlias = Callable[..., Awaitable[object]]
+ErrorHook: TypeAlias = Callable[[Exception], Awaitable[Ending | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How a route wants its connections to live.
+
+    Attributes:
+        limits: The route's over the app's.
+        on_disconnect: What becomes of a busy handler whose peer left.
+        pipes: What lies around the handler, from the outside in.
+        ask_hook: Finds and calls the application's hook for an exception.
+        report: Is handed every failure that is logged with a traceback.
+        in_own_task: The handler gets a task of its own. Where every wait passes through a
+            server's coroutines too, it need not pass through ours; but a task has its price.
+    """
+
+    limits: Limits
+    on_disconnect: OnDisconnect
+    pipes: Sequence[Pipe]
+    ask_hook: ErrorHook
+    report: Callable[[Exception], None]
+    in_own_task: bool = True
