@@ -1,10 +1,13 @@
 """What several test modules need: a look into the log, and a server that does little."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
 
+from triows import serve
 from triows._types import ASGIApp, Event, Scope
 
 
@@ -24,6 +27,16 @@ def lines(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
         for record in caplog.records
         if (record.name, record.levelno) == ("triows.error", level) and not record.exc_info
     ]
+
+
+@asynccontextmanager
+async def our_server(app: ASGIApp) -> AsyncGenerator[str]:
+    """Serve an app on our own server around a block; yield its URL, without a path."""
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            address, *_ = await nursery.start(partial(serve, app, bind="127.0.0.1:0"))
+            yield address.replace("http", "ws", 1)
+            nursery.cancel_scope.cancel()
 
 
 class BareServer:

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from websockets.trio.client import connect
 
-from tests.support import BareServer, tracebacks
+from tests.support import BareServer, our_server, tracebacks
 from triows import (
     App,
     Close,
+    CloseInfo,
     HandshakeRejected,
     InvalidMessage,
     Limits,
@@ -555,3 +557,56 @@ class TestErrorFunctions:
 
         assert ["TypeError", "KeyError"] == tracebacks(caplog)
         assert "return a Close, a Reject or None" in caplog.text
+
+
+class TestOurServer:
+    """An app on triows' own server."""
+
+    async def test_it_takes_the_transport(self) -> None:
+        """Of the close it knows more than ASGI can tell: that it was clean."""
+        app = App(__name__)
+        endings: list[CloseInfo | None] = []
+
+        @app.websocket("/")
+        async def handler() -> None:
+            async for message in websocket:
+                await websocket.send(message)
+            endings.append(websocket.closed)
+
+        async with our_server(app) as url:
+            client: Any
+            async with connect(url, proxy=None) as client:
+                await client.send("hi")
+                assert "hi" == await client.recv()
+                await client.aclose(4001, "bye")
+            while not endings:
+                await trio.lowlevel.checkpoint()
+
+        assert [CloseInfo(4001, "bye", by_peer=True, clean=True)] == endings
+
+    async def test_a_wrapped_receive_sees_the_events(self) -> None:
+        """Middleware that puts itself between gets every event; the connection goes over ASGI."""
+        app = App(__name__)
+        seen: list[str] = []
+
+        @app.websocket("/")
+        async def handler() -> None:
+            await websocket.send(await websocket.receive())
+
+        async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
+            async def noting_receive() -> Any:
+                event = await receive()
+                seen.append(event["type"])
+                return event
+
+            await app(scope, noting_receive, send)
+
+        async with our_server(middleware) as url:
+            client: Any
+            async with connect(url, proxy=None) as client:
+                await client.send("hi")
+                assert "hi" == await client.recv()
+
+        assert ["websocket.connect", "websocket.receive"] == [
+            kind for kind in seen if kind in ("websocket.connect", "websocket.receive")
+        ]

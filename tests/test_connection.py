@@ -10,8 +10,10 @@ from typing import Any, NoReturn
 import pytest
 import trio
 import trio.testing
+from websockets.exceptions import ConnectionClosedError
+from websockets.trio.client import connect
 
-from tests.support import BareServer, lines, tracebacks
+from tests.support import BareServer, lines, our_server, tracebacks
 from triows import (
     AlreadyAccepted,
     App,
@@ -1284,3 +1286,76 @@ class TestBrokenServers:
 
         assert ["UnicodeEncodeError"] == tracebacks(caplog)
         assert 1011 == server.sent[-1]["code"]
+
+
+class TestBeforeItBegins:
+    """What happens while the server still has the handshake."""
+
+    async def test_an_app_that_ends_meanwhile(self, autojump_clock: trio.testing.MockClock) -> None:
+        """The connection is stopped before it runs, and its handler is never called."""
+        app = App(__name__)
+        called: list[str] = []
+
+        @app.websocket("/")
+        async def handler() -> None:
+            called.append("handler")
+
+        server = BareServer(answers=True)
+        async with trio.open_nursery() as nursery, app.running():
+            nursery.start_soon(server.serve, app)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(server.tell_later, 2, "websocket.connect")
+
+        assert [] == called
+
+
+class TestOnOurServer:
+    """There a handler needs no task of its own."""
+
+    async def test_tasks_end_with_the_handler(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A handler that returns, and one whose peer leaves, take their tasks along."""
+        app = App(__name__)
+        ended: list[str] = []
+
+        async def wait(path: str) -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                ended.append(path)
+
+        @app.websocket(["/returns", "/is_left"])
+        async def handler() -> None:
+            await websocket.accept()
+            websocket.start_soon(wait, websocket.path)
+            await trio.lowlevel.checkpoint()
+            if websocket.path == "/is_left":
+                await websocket.receive()
+
+        async with our_server(app) as url:
+            async with connect(f"{url}/returns", proxy=None):
+                while "/returns" not in ended:
+                    await trio.lowlevel.checkpoint()
+            async with connect(f"{url}/is_left", proxy=None):
+                pass
+            while "/is_left" not in ended:
+                await trio.lowlevel.checkpoint()
+
+        assert [] == tracebacks(caplog)
+
+    async def test_a_handler_that_fails(self, caplog: pytest.LogCaptureFixture) -> None:
+        """It closes with 1011, and its failure is logged once."""
+        app = App(__name__)
+
+        @app.websocket("/")
+        async def handler() -> None:
+            await websocket.accept()
+            raise LookupError("no such thing")
+
+        async with our_server(app) as url:
+            client: Any
+            async with connect(url, proxy=None) as client:
+                with pytest.raises(ConnectionClosedError):
+                    await client.recv()
+
+        assert 1011 == client.close_code
+        assert ["LookupError"] == tracebacks(caplog)

@@ -105,3 +105,12 @@ def test_reporter_of_a_test() -> None:
 def test_nobody_asked_for_the_failures(scope: dict[str, Any]) -> None:
     """Under a server nobody asked for them, and handing them over does nothing."""
     reporter_of(scope)(ValueError())
+
+
+def test_nobody_reads_the_access_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Where its level is higher, a connection costs no line, not even the making of one."""
+    caplog.set_level(logging.WARNING, "triows.access")
+
+    log_access({}, 101, seconds=0)
+
+    assert [] == caplog.messages

@@ -710,3 +710,57 @@ class TestNursery:
         """What needs a running connection says that there is none."""
         with pytest.raises(StateError, match="no connection that is served"):
             websocket_of().expire_after(1)
+
+
+class TestAroundTheAccept:
+    """Calls that cross the accept."""
+
+    async def test_a_send_that_was_prepared_before(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """A coroutine of `send` made before the accept, and awaited after it, sends."""
+        app = App(__name__)
+
+        @app.websocket("/")
+        async def handler() -> None:
+            late = websocket.send("late")
+            await websocket.accept()
+            await late
+
+        async with testing.client(app) as client, client.websocket("/") as peer:
+            assert "late" == await peer.receive()
+
+    @pytest.mark.parametrize("is_too_late", [False, True])
+    async def test_headers_of_the_accept(
+        self, autojump_clock: trio.testing.MockClock, is_too_late: bool
+    ) -> None:
+        """What goes out with the accept is asked for when it comes, and not after it."""
+        app = App(__name__)
+        asked: list[str] = []
+
+        def ask() -> list[tuple[bytes, bytes]]:
+            asked.append("asked")
+            return []
+
+        @app.websocket("/")
+        async def handler() -> None:
+            if is_too_late:
+                await websocket.accept()
+            websocket.unwrap()._before_accept(ask)
+            await websocket.send("hi")
+
+        async with testing.client(app) as client, client.websocket("/") as peer:
+            await peer.receive()
+
+        assert is_too_late == (asked == [])
+
+    async def test_latency(self, autojump_clock: trio.testing.MockClock) -> None:
+        """Over ASGI the server keeps its pings to itself."""
+        app = App(__name__)
+
+        @app.websocket("/")
+        async def handler() -> None:
+            await websocket.send(repr(websocket.latency))
+
+        async with testing.client(app) as client, client.websocket("/") as peer:
+            assert "None" == await peer.receive()

@@ -120,7 +120,7 @@ class TestOpen:
         """It has what a connection needs of the wire."""
         async with open_connection() as (transport, _):
             as_a_connection_sees_it: Transport = transport
-            assert as_a_connection_sees_it.closed is None
+            assert (None, None) == (as_a_connection_sees_it.closed, transport.latency)
 
     @pytest.mark.parametrize("wait", [0, 1])
     async def test_nothing_is_left(self, autojump_clock: MockClock, wait: float) -> None:
