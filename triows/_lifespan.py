@@ -291,11 +291,12 @@ class Lifespan:
             self._stop_for_drain()
 
     def _stop_for_drain(self) -> None:
+        is_logged = bool(self.draining)  # by our own server, which has told of it
         self.draining.set()
         stop = Stop(Close(GOING_AWAY, "server draining"), "server draining", logging.NOTSET)
         is_recent = trio.current_time() - self._cut_off_at <= SHUTDOWN
         count = len(self._live) + self._cut_off * is_recent
-        if count:
+        if count and not is_logged:
             error_log.info("server draining: %d connections are closed with 1001", count)
         self._stop_connections(stop)
 

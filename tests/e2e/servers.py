@@ -36,6 +36,9 @@ _FAILURE = re.compile(r"^(?:ERROR|CRITICAL) .*|^.*\[(?:ERROR|CRITICAL)\].*", re.
 on_both_servers = pytest.mark.parametrize("server", ["hypercorn", "anycorn"])
 """Run a test on hypercorn, and again on anycorn, where no guard of ours helps."""
 
+on_every_server = pytest.mark.parametrize("server", ["triows", "hypercorn", "anycorn"])
+"""Run a test on our own server, too: the same app behaves the same on all."""
+
 
 class Server:
     """A server that was started: `hypercorn --worker-class trio app:app`, as users do.
@@ -157,10 +160,15 @@ async def starting(
     Args:
         app: What to serve, "module:name", importable from the folder.
         options: More of the server's command line.
-        server: "hypercorn" or "anycorn"; the worker is Trio's unless the options say otherwise.
+        server: "triows", "hypercorn" or "anycorn"; the worker of the last two is Trio's unless
+            the options say otherwise.
         folder: The current directory of the server.
         bound: Seconds that the block may take.
     """
+    if server == "triows":
+        async with launching(app, *options, folder=folder, bound=bound) as ours:
+            yield ours
+        return
     command = ["-m", server, "--worker-class", "trio", "--bind", "127.0.0.1:0", *options, app]
     async with _process(Server, command, folder, bound) as started:
         yield started

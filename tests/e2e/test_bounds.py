@@ -5,7 +5,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.trio.client import ClientConnection
 
 from tests.e2e.clients import LONGEST_PAUSE, Closed, connect, open_bystander, read_to_end
-from tests.e2e.servers import Server, on_both_servers, serving
+from tests.e2e.servers import Server, on_every_server, serving
 
 KIB = 1024
 MIB = 1024 * 1024
@@ -46,7 +46,7 @@ class Flood:
             pass
 
 
-@on_both_servers
+@on_every_server
 async def test_a_flood_that_nobody_reads(server: str) -> None:
     """Memory stays within the inbox's bounds, and the connection ends with 1013 in time.
 
@@ -73,7 +73,7 @@ async def test_a_flood_that_nobody_reads(server: str) -> None:
     assert peak - before < BATCH * 3 * MIB
 
 
-@on_both_servers
+@on_every_server
 async def test_a_flood_that_is_discarded(server: str) -> None:
     """`incoming="discard"` takes whatever comes: no memory, no end, and nobody else suffers."""
     flood = Flood()

@@ -18,7 +18,7 @@ from tests.e2e.clients import (
     reset_on_close,
     see,
 )
-from tests.e2e.servers import ROOT, Server, on_both_servers, serving
+from tests.e2e.servers import ROOT, Server, on_every_server, serving
 
 BIG = 1 << 16
 """Characters of a message of which a few hundred fill the buffers of a connection."""
@@ -58,7 +58,7 @@ async def open_member(running: Server, path: str, name: str) -> AsyncGenerator[M
         yield member
 
 
-@on_both_servers
+@on_every_server
 async def test_each_room_hears_its_own(server: str) -> None:
     """What is said in a room is heard by its members and by nobody else, in one order."""
     async with serving_chat(server) as running, AsyncExitStack() as stack:
@@ -81,7 +81,7 @@ async def test_each_room_hears_its_own(server: str) -> None:
         assert {"from": "bob", "text": "is anybody here?"} == await bob.hear()
 
 
-@on_both_servers
+@on_every_server
 async def test_a_member_that_leaves_is_announced(server: str) -> None:
     """Whether it closes or vanishes, the others hear it, after its last words."""
     async with (
@@ -107,7 +107,7 @@ async def test_a_member_that_leaves_is_announced(server: str) -> None:
     ] == remembered
 
 
-@on_both_servers
+@on_every_server
 async def test_pipes_of_the_rooms(server: str) -> None:
     """The rooms want a name and JSON strings, each by a pipe; the types of the path come first."""
     async with serving_chat(server) as running:
@@ -127,7 +127,7 @@ async def refused(running: Server, path: str) -> Refused:
     return seen
 
 
-@on_both_servers
+@on_every_server
 async def test_pipes_of_the_lobby(server: str) -> None:
     """The lobby needs no name, speaks plain text, and its pipe counts who is there."""
     async with serving_chat(server) as running:
@@ -138,7 +138,7 @@ async def test_pipes_of_the_lobby(server: str) -> None:
                     assert "2 in the lobby" == await second.recv()
 
 
-@on_both_servers
+@on_every_server
 async def test_urls_lead_from_module_to_module(server: str) -> None:
     """The lobby's URLs lead into the rooms, and a room's back, and to what was said in it."""
     async with serving_chat(server) as running, connect(running.ws("/lobby")) as lobby:
@@ -179,7 +179,7 @@ async def talk_until_missing(running: Server, name: str, joe: Member, *others: M
             await lobby.send("and now?")
 
 
-@on_both_servers
+@on_every_server
 async def test_a_member_that_does_not_read_holds_up_nobody(server: str) -> None:
     """Others hear what fills the buffers and the queue of one that is stuck, and then its going."""
     async with serving_chat(server) as running, AsyncExitStack() as stack:
@@ -196,7 +196,7 @@ async def test_a_member_that_does_not_read_holds_up_nobody(server: str) -> None:
             assert {"left": "stuck"} == await member.hear()
 
 
-@on_both_servers
+@on_every_server
 async def test_a_member_that_reads_slowly_is_told(server: str) -> None:
     """One that lets its queue fill and then reads gets all that was in it, and close 1013."""
     async with serving_chat(server) as running, AsyncExitStack() as stack:

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from tests.e2e.clients import Talker, connect, open_talker
-from tests.e2e.servers import ROOT, Server, on_both_servers, serving
+from tests.e2e.servers import ROOT, Server, on_every_server, serving
 
 MIB = 1024 * 1024
 
@@ -33,7 +33,7 @@ async def serving_echo(server: str) -> AsyncGenerator[Server]:
     assert "Traceback" not in running.log
 
 
-@on_both_servers
+@on_every_server
 @with_both_clients
 async def test_messages_come_back_as_they_went(server: str, client: str) -> None:
     """Every kind of message comes back with its type and content, an empty one too."""
@@ -47,7 +47,7 @@ async def test_messages_come_back_as_they_went(server: str, client: str) -> None
             assert await talker.receive() == message
 
 
-@on_both_servers
+@on_every_server
 async def test_fragments_come_back_as_one_message(server: str) -> None:
     """A message that was sent in fragments is one message to the handler."""
     async with (
@@ -61,7 +61,7 @@ async def test_fragments_come_back_as_one_message(server: str) -> None:
         assert await connection.recv() == b"\x00\xff"
 
 
-@on_both_servers
+@on_every_server
 @with_both_clients
 async def test_a_thousand_messages_keep_their_order(server: str, client: str) -> None:
     """1,000 messages sent without waiting come back in the order they went."""
@@ -83,7 +83,7 @@ async def test_a_thousand_messages_keep_their_order(server: str, client: str) ->
     assert received == numbers
 
 
-@on_both_servers
+@on_every_server
 @with_both_clients
 async def test_two_hundred_clients_at_once(server: str, client: str) -> None:
     """200 clients that are connected at the same time each get their own messages back."""

@@ -24,7 +24,7 @@ from tests.e2e.clients import (
     see_all,
     upgrade,
 )
-from tests.e2e.servers import POLL, Server, on_both_servers, serving
+from tests.e2e.servers import POLL, Server, on_every_server, serving
 
 _ACCESS = re.compile(r'triows\.access: \S+ "WS (\S+)" (\d+) (\S+)')
 
@@ -34,7 +34,7 @@ def endings(server: Server) -> list[tuple[str, str, str]]:
     return sorted(_ACCESS.findall(server.log))
 
 
-@on_both_servers
+@on_every_server
 async def test_endings_that_the_handler_chose(server: str) -> None:
     """What a handler returns or raises to end its connection is what the client sees."""
     chosen = {
@@ -56,7 +56,7 @@ async def test_endings_that_the_handler_chose(server: str) -> None:
     assert "Traceback" not in running.log
 
 
-@on_both_servers
+@on_every_server
 async def test_a_rejection_arrives_whole(server: str) -> None:
     """A `Reject` is an ordinary HTTP response, headers and body, and the connection is closed."""
     async with (
@@ -73,7 +73,7 @@ async def test_a_rejection_arrives_whole(server: str) -> None:
     assert body == b"who?"
 
 
-@on_both_servers
+@on_every_server
 async def test_failures_of_the_handler(server: str) -> None:
     """A failure is HTTP 500 or close 1011, tells the client nothing, and is logged once."""
     failing = {
@@ -91,7 +91,7 @@ async def test_failures_of_the_handler(server: str) -> None:
     assert running.log.count("AlreadyAccepted: cannot reject with HTTP 401") == 1
 
 
-@on_both_servers
+@on_every_server
 async def test_a_handler_and_its_child_fail_together(server: str) -> None:
     """Both failures are logged, and there is one close frame, for the graver."""
     async with (
@@ -109,7 +109,7 @@ async def test_a_handler_and_its_child_fail_together(server: str) -> None:
     assert running.log.count("RuntimeError: the child of both_fail is broken") == 1
 
 
-@on_both_servers
+@on_every_server
 async def test_a_child_fails_while_its_handler_closes(server: str) -> None:
     """The child's failure is the connection's: 1011, whatever the handler asked for."""
     async with serving("endings:app", server=server) as running:
@@ -120,7 +120,7 @@ async def test_a_child_fails_while_its_handler_closes(server: str) -> None:
     assert running.log.count("RuntimeError: the child of child_fails is broken") == 1
 
 
-@on_both_servers
+@on_every_server
 async def test_an_error_function_that_fails(server: str) -> None:
     """Both its failure and the one it was asked about are logged, and the client sees 1011."""
     async with serving("endings:app", server=server) as running:
@@ -132,7 +132,7 @@ async def test_an_error_function_that_fails(server: str) -> None:
     assert running.log.count("RuntimeError: the error function is broken") == 1
 
 
-@on_both_servers
+@on_every_server
 async def test_the_end_of_another_connection_is_a_failure(server: str) -> None:
     """A handler that lets another connection's `ConnectionClosed` pass has a bug: 1011."""
     async with serving("endings:app", server=server) as running:
@@ -146,7 +146,7 @@ async def test_the_end_of_another_connection_is_a_failure(server: str) -> None:
     assert running.log.count("ConnectionClosed: the connection has ended") == 1
 
 
-@on_both_servers
+@on_every_server
 async def test_a_client_that_leaves_is_no_error(server: str) -> None:
     """A client may close, drop or reset its connection at any time: that is one access line.
 
@@ -177,7 +177,7 @@ async def test_a_client_that_leaves_is_no_error(server: str) -> None:
     assert "Traceback" not in running.log
 
 
-@on_both_servers
+@on_every_server
 async def test_a_client_that_leaves_before_accept(server: str) -> None:
     """A client that leaves before the handshake was answered is an access line with 499."""
     async with serving("endings:app", server=server) as running:
@@ -189,7 +189,7 @@ async def test_a_client_that_leaves_before_accept(server: str) -> None:
     assert running.failures == []
 
 
-@on_both_servers
+@on_every_server
 async def test_a_peer_that_breaks_the_protocol(server: str) -> None:
     """Its connection ends, and it is no error of ours.
 
@@ -216,7 +216,7 @@ async def test_a_peer_that_breaks_the_protocol(server: str) -> None:
     assert "Traceback" not in running.log
 
 
-@on_both_servers
+@on_every_server
 async def test_a_peer_whose_messages_are_not_as_agreed(server: str) -> None:
     """A message too big, malformed or of the wrong kind: its close code, and one warning."""
     async with serving("endings:app", server=server) as running:
@@ -233,7 +233,7 @@ async def test_a_peer_whose_messages_are_not_as_agreed(server: str) -> None:
     assert "Traceback" not in running.log
 
 
-@on_both_servers
+@on_every_server
 async def test_a_message_too_big_for_the_server(server: str, tmp_path: Path) -> None:
     """A server with a smaller bound of its own closes with 1009 before we see the message."""
     config = tmp_path / "config.toml"
@@ -246,7 +246,7 @@ async def test_a_message_too_big_for_the_server(server: str, tmp_path: Path) -> 
     assert running.failures == []
 
 
-@on_both_servers
+@on_every_server
 async def test_limits_of_time(server: str) -> None:
     """A connection that outlived a limit is closed with that limit's code; the log says why."""
     outlived = {
@@ -263,7 +263,7 @@ async def test_limits_of_time(server: str) -> None:
     assert running.failures == []
 
 
-@on_both_servers
+@on_every_server
 async def test_a_handler_that_never_accepts(server: str) -> None:
     """After `accept_timeout` the client gets HTTP 503, and the developer is told what to do."""
     async with serving("endings:app", server=server) as running:
@@ -278,7 +278,7 @@ async def test_a_handler_that_never_accepts(server: str) -> None:
     assert running.failures == []
 
 
-@on_both_servers
+@on_every_server
 async def test_too_many_connections(server: str) -> None:
     """Beyond `max_connections` a handshake gets 503 with Retry-After, until one has left."""
     async with serving("endings:crowded", server=server) as running:
@@ -297,7 +297,7 @@ async def test_too_many_connections(server: str) -> None:
     assert "max_connections=1" in running.log
 
 
-@on_both_servers
+@on_every_server
 async def test_a_handler_that_does_not_read(server: str) -> None:
     """An inbox that stays full for `stall_timeout` ends its connection: 1013, and a warning."""
     async with serving("endings:app", server=server) as running:
@@ -329,7 +329,7 @@ async def test_a_client_that_does_not_read() -> None:
     assert running.failures == []
 
 
-@on_both_servers
+@on_every_server
 async def test_a_page_from_elsewhere(server: str) -> None:
     """A page of another origin gets 403, and the log names the setting; others are let in."""
     async with serving("endings:app", server=server) as running:
@@ -349,7 +349,7 @@ async def test_a_page_from_elsewhere(server: str) -> None:
     assert running.failures == []
 
 
-@on_both_servers
+@on_every_server
 async def test_a_plain_server_says_what_went_wrong(server: str) -> None:
     """Warnings and tracebacks reach stderr also where nobody has configured logging."""
     async with serving("unconfigured:app", server=server) as running:

@@ -25,7 +25,7 @@ from tests.e2e.clients import (
     upgrade,
     wait_for_tasks,
 )
-from tests.e2e.servers import Server, on_both_servers, serving, starting
+from tests.e2e.servers import Server, on_every_server, serving, starting
 
 DISCONNECT_GRACE = 0.5
 CLOSE_TIMEOUT = 1.0
@@ -103,7 +103,7 @@ async def test_with_the_guard(crash: str) -> None:
     assert running.failures == []
 
 
-@on_both_servers
+@on_every_server
 async def test_clients_that_crash_amid_traffic(server: str) -> None:
     """A reset behind a thousand unread messages leaves no task and no open socket behind."""
     messages = encode(Opcode.TEXT, b"unread") * 1000
@@ -119,7 +119,7 @@ async def test_clients_that_crash_amid_traffic(server: str) -> None:
     assert running.failures == []
 
 
-@on_both_servers
+@on_every_server
 async def test_a_client_that_ignores_the_close_frame(server: str) -> None:
     """A client that goes on sending after our close is cut off after `close_timeout`."""
     messages = encode(Opcode.TEXT, b"not so fast" * 100) * 10

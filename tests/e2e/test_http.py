@@ -10,10 +10,10 @@ import trio
 import trustme
 
 from tests.e2e.clients import Closed, connect, read_to_end, upgrade
-from tests.e2e.servers import Server, on_both_servers, serving
+from tests.e2e.servers import Server, on_both_servers, on_every_server, serving
 
 
-@on_both_servers
+@on_every_server
 async def test_http_on_a_websocket_route(server: str) -> None:
     """It is answered with 426, and with what to upgrade to (RFC 9110 §15.5.22)."""
     async with (
@@ -34,7 +34,7 @@ async def test_http_on_a_websocket_route(server: str) -> None:
     assert running.failures == []
 
 
-@on_both_servers
+@on_every_server
 async def test_http_elsewhere(server: str) -> None:
     """It is answered with 404, and the connection is kept alive for the next request."""
     async with (
@@ -82,7 +82,7 @@ async def test_http_2(server: str, tmp_path: Path) -> None:
     assert running.failures == []
 
 
-@on_both_servers
+@on_every_server
 async def test_websockets_over_tls(server: str, tmp_path: Path) -> None:
     """A wss:// connection is the same as any other, and knows its scheme."""
     async with serving_tls(server, tmp_path) as (running, trust):

@@ -17,7 +17,7 @@ from tests.e2e.clients import (
     reset_on_close,
     wait_for_tasks,
 )
-from tests.e2e.servers import POLL, on_both_servers, serving
+from tests.e2e.servers import POLL, on_every_server, serving
 
 NOTICE = 0.25
 """Seconds after which a departure is seen that no `receive` is waiting for."""
@@ -29,7 +29,7 @@ SLACK = 1.5
 """Seconds for two busy cores."""
 
 
-@on_both_servers
+@on_every_server
 @pytest.mark.parametrize("farewell", [encode_close(1000), b""], ids=["close", "drop"])
 async def test_what_was_sent_before_is_read(server: str, farewell: bytes) -> None:
     """A handler that takes 20 ms a message reads all 50 of a client that then leaves.
@@ -48,7 +48,7 @@ async def test_what_was_sent_before_is_read(server: str, farewell: bytes) -> Non
     assert running.failures == []
 
 
-@on_both_servers
+@on_every_server
 async def test_cancel(server: str) -> None:
     """`on_disconnect="cancel"` cancels the handler as soon as the departure is seen."""
     async with serving("leaving:app", server=server) as running:
@@ -62,7 +62,7 @@ async def test_cancel(server: str) -> None:
     assert running.failures == []
 
 
-@on_both_servers
+@on_every_server
 async def test_raise(server: str) -> None:
     """`on_disconnect="raise"` never cancels the handler; it is told when it receives."""
     async with serving("leaving:app", server=server) as running:
@@ -75,7 +75,7 @@ async def test_raise(server: str) -> None:
     assert running.failures == []
 
 
-@on_both_servers
+@on_every_server
 async def test_no_task_is_left(server: str) -> None:
     """Handlers that push, wait or have waiting children are gone within `disconnect_grace`."""
     paths = ["/pushes", "/pushes_and_discards", "/waits", "/has_a_child", "/has_a_child_and_waits"]
@@ -93,7 +93,7 @@ async def test_no_task_is_left(server: str) -> None:
     assert running.failures == []
 
 
-@on_both_servers
+@on_every_server
 async def test_sending_to_nobody_starves_nobody(server: str) -> None:
     """Handlers that only send, to clients that have gone, end; others do not notice them."""
     paths = ["/floods", "/floods_until_told", "/floods_whatever_happens"]

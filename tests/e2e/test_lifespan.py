@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from tests.e2e.clients import Closed, connect, read_to_end
-from tests.e2e.servers import Server, on_both_servers, serving, starting
+from tests.e2e.servers import Server, on_both_servers, on_every_server, serving, starting
 
 PROMPTLY = 10
 """Seconds in which a server starts, and ends because its app has failed, on two busy cores."""
@@ -36,7 +36,7 @@ async def fail_a_task(server: Server) -> dict[str, Closed]:
     return seen
 
 
-@on_both_servers
+@on_every_server
 async def test_a_task_of_the_app_fails(server: str) -> None:
     """Live connections get 1011, the failure is logged once, and the server ends by itself."""
     async with starting("lifespans:task_fails", server=server) as running:
@@ -63,7 +63,7 @@ async def test_a_failed_app_is_a_failed_process(server: str, options: list[str])
     assert status > 0
 
 
-@on_both_servers
+@on_every_server
 async def test_an_app_that_cannot_start(server: str) -> None:
     """The server ends by itself, and its log says once what went wrong."""
     async with starting("lifespans:startup_fails", server=server) as running:
@@ -86,7 +86,7 @@ async def test_an_app_that_cannot_start_is_a_failed_process(
     assert status > 0
 
 
-@on_both_servers
+@on_every_server
 async def test_an_app_that_fails_at_the_end(server: str) -> None:
     """What comes after the lifespan's yield may fail too; its traceback is in the log, once."""
     async with starting("lifespans:shutdown_fails", server=server) as running:
@@ -99,7 +99,7 @@ async def test_an_app_that_fails_at_the_end(server: str) -> None:
     assert running.log.count('raise RuntimeError("nothing was committed")') == 1
 
 
-@on_both_servers
+@on_every_server
 async def test_what_the_lifespan_yields(server: str) -> None:
     """It is `websocket.state`, over any server that knows lifespans."""
     async with (

@@ -8,7 +8,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from tests.e2e.apps import endings, mounts
 from tests.e2e.clients import Closed, Refused, connect, read_to_end, see
-from tests.e2e.servers import on_both_servers, serving
+from tests.e2e.servers import on_both_servers, on_every_server, serving
 
 with warnings.catch_warnings():
     # It would rather have httpx2, and says so where it finds httpx.
@@ -16,7 +16,7 @@ with warnings.catch_warnings():
     from starlette.testclient import TestClient, WebSocketDenialResponse
 
 
-@on_both_servers
+@on_every_server
 async def test_in_starlette_without_running(server: str) -> None:
     """An app that has a lifespan answers 500, and the log says `running()`; others just work."""
     async with serving("mounts:without_running", server=server) as running:
@@ -30,7 +30,7 @@ async def test_in_starlette_without_running(server: str) -> None:
     assert "async with app.running():" in running.log
 
 
-@on_both_servers
+@on_every_server
 async def test_in_starlette_with_running(server: str) -> None:
     """Within `app.running()` the lifespan's state is there, and `path` is the whole path."""
     async with serving("mounts:with_running", server=server) as running:
@@ -56,7 +56,7 @@ async def test_in_starlette_at_the_end(server: str) -> None:
     assert running.failures == []
 
 
-@on_both_servers
+@on_every_server
 async def test_around_starlette(server: str) -> None:
     """Mounted apps get the HTTP below their prefix, and WebSockets that are no routes of ours."""
     async with serving("mounts:around", server=server) as running, httpx.AsyncClient() as client:
@@ -75,7 +75,7 @@ async def test_around_starlette(server: str) -> None:
     assert running.failures == []
 
 
-@on_both_servers
+@on_every_server
 async def test_a_static_file_that_is_missing(server: str) -> None:
     """It is 404, although StaticFiles leaves that to the Starlette that it is not in."""
     async with serving("mounts:around", server=server) as running, httpx.AsyncClient() as client:

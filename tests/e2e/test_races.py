@@ -6,10 +6,10 @@ import trio
 from websockets.trio.client import ClientConnection
 
 from tests.e2e.clients import Closed, connect, read_to_end
-from tests.e2e.servers import on_both_servers, serving
+from tests.e2e.servers import on_every_server, serving
 
 
-@on_both_servers
+@on_every_server
 async def test_two_tasks_accept_at_once(server: str) -> None:
     """Both succeed, and so does a third accept later; there is one handshake."""
     async with (
@@ -23,7 +23,7 @@ async def test_two_tasks_accept_at_once(server: str) -> None:
     assert running.failures == []
 
 
-@on_both_servers
+@on_every_server
 async def test_ten_tasks_accept_by_sending(server: str) -> None:
     """Ten sends that race to the implicit accept make one handshake, and all go out."""
     async with (
@@ -37,7 +37,7 @@ async def test_ten_tasks_accept_by_sending(server: str) -> None:
     assert running.failures == []
 
 
-@on_both_servers
+@on_every_server
 async def test_two_tasks_receive_at_once(server: str) -> None:
     """The second gets `BusyResourceError`, and the first the message."""
     async with (
@@ -54,7 +54,7 @@ async def test_two_tasks_receive_at_once(server: str) -> None:
     assert running.failures == []
 
 
-@on_both_servers
+@on_every_server
 async def test_ten_tasks_send_at_once(server: str) -> None:
     """Messages arrive whole, each task's in its order, whichever way they mingle."""
     async with (
@@ -70,7 +70,7 @@ async def test_ten_tasks_send_at_once(server: str) -> None:
     assert running.failures == []
 
 
-@on_both_servers
+@on_every_server
 async def test_a_receive_that_is_cancelled_every_millisecond(server: str) -> None:
     """Nothing is lost, doubled or out of order, whenever the cancellation falls."""
     numbers = [str(number) for number in range(500)]

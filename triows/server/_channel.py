@@ -3,15 +3,16 @@
 What hypercorn loses, this side tells: the close code and reason that the peer sent.
 """
 
-from typing import Any
+import logging
 
 import trio
 
-from triows._close import ABNORMAL, INTERNAL_ERROR, NORMAL, check_code, cut_reason
+from triows._close import ABNORMAL, INTERNAL_ERROR, NORMAL, CloseInfo, check_code, cut_reason
 from triows._errors import ConnectionClosed, StateError
 from triows._limits import Limits
-from triows._logs import error_log
-from triows._types import Event
+from triows._logs import client_of, error_log
+from triows._transport import as_message
+from triows._types import Address, Event
 from triows.server._transport import ServerTransport
 
 _RESPONSE = "websocket.http.response"
@@ -22,27 +23,51 @@ class ClientDisconnected(OSError):
 
 
 class Channel:
-    """`receive` and `send` of one connection."""
+    """`receive` and `send` of one connection.
 
-    def __init__(self, transport: ServerTransport, limits: Limits) -> None:
+    Args:
+        transport: Of the connection.
+        limits: Of apps that bring none of their own.
+        client: For the log.
+    """
+
+    def __init__(self, transport: ServerTransport, limits: Limits, client: Address | None) -> None:
         self._transport = transport
         self._limits = limits
+        self._client = client
         self._is_connected = False
+        self._is_told = False  # of the connect; also an app that has sent something first
         self._response: Event | None = None  # a refusal that has begun
         self._body = bytearray()
+        self._status: int | None = None  # of a refusal that was sent
 
     @property
     def is_used(self) -> bool:
-        """The app speaks ASGI, and has not taken the transport."""
+        """The app has spoken ASGI, or nothing, and has not taken the transport."""
         return self._is_connected
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that the handshake was answered with; 499 if the peer had left."""
+        if self._transport.is_accepted:
+            return 101
+        if self._status is not None:
+            return self._status
+        closed = self._transport.closed
+        return 503 if closed is not None and not closed.by_peer else 499
 
     # What the app calls
 
     async def receive(self) -> Event:
-        """Return the next event; after a disconnect, that again."""
-        if not self._is_connected:
+        """Return the next event; after a disconnect, that again.
+
+        Raises:
+            StateError: The app has taken the transport, which has its own `receive`.
+        """
+        self._connect()
+        if not self._is_told:
             await trio.lowlevel.checkpoint()
-            self._connect()
+            self._is_told = True
             return {"type": "websocket.connect"}
         try:
             message = await self._transport.receive()
@@ -62,7 +87,7 @@ class Channel:
         Raises:
             ClientDisconnected: The connection has ended.
             StateError: The event is not one for now.
-            ValueError: Something in it cannot be sent.
+            TypeError, ValueError: Something in it cannot be sent.
         """
         self._connect()
         try:
@@ -73,19 +98,20 @@ class Channel:
     async def _send(self, event: Event) -> None:
         kind = event["type"]
         transport = self._transport
-        if kind == "websocket.send" and transport.is_accepted:
+        if kind == "websocket.close":
+            await self._close(event)
+        elif transport.is_accepted and kind == "websocket.send":
             # An empty frame is data: never choose between text and bytes with `or`.
             text = event.get("text")
-            await transport.send(event["bytes"] if text is None else text)
-        elif kind == "websocket.accept" and not transport.is_accepted:
+            await transport.send(as_message(event.get("bytes") if text is None else text))
+        elif not transport.is_accepted and kind == "websocket.accept":
             headers = [(bytes(k).lower(), bytes(v)) for k, v in event.get("headers") or ()]
             await transport.accept(event.get("subprotocol"), headers)
-        elif kind == "websocket.close":
-            await self._close(event)
-        elif kind == f"{_RESPONSE}.start" and not transport.is_accepted:
-            self._response = event
+            self._response = None
+        elif not transport.is_accepted and kind == f"{_RESPONSE}.start":
             await trio.lowlevel.checkpoint()
-        elif kind == f"{_RESPONSE}.body" and self._response is not None:
+            self._response = event
+        elif self._response is not None and kind == f"{_RESPONSE}.body":
             await self._answer(self._response, event)
         else:
             when = "accepted" if transport.is_accepted else "not accepted"
@@ -99,42 +125,67 @@ class Channel:
             reason = cut_reason(event.get("reason") or "")
             await self._transport.close(check_code(NORMAL if code is None else code), reason)
         else:
-            await self._transport.reject(403, [], b"")
+            await self._reject(403, [], b"")
 
     async def _answer(self, start: Event, event: Event) -> None:
         self._body += event.get("body", b"")
         if event.get("more_body", False):
             await trio.lowlevel.checkpoint()
             return
-        headers = [(bytes(name).lower(), bytes(value)) for name, value in start.get("headers", ())]
-        await self._transport.reject(start["status"], headers, bytes(self._body))
+        headers = [(bytes(k).lower(), bytes(v)) for k, v in start.get("headers") or ()]
+        await self._reject(start["status"], headers, bytes(self._body))
+
+    async def _reject(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        await self._transport.reject(status, headers, body)
+        self._status = status
+
+    # What the transport tells
 
     def _connect(self) -> None:
-        if not self._is_connected:
-            self._is_connected = self._transport.claim(self._limits, discard=False)
-            self._transport.observe(None, _ignore, self._overrun, _ignore)
+        if self._is_connected:
+            return
+        if not self._transport.claim(self._limits, discard=False):
+            raise StateError("the app has taken the transport: no events come or go any more")
+        self._is_connected = True
+        self._transport.observe(None, self._peer_gone, self._overrun, _ignore)
+
+    def _peer_gone(self, _: CloseInfo) -> None:
+        # The next `receive` finds out by itself; a fault is for the log.
+        if self._transport.fault is not None:
+            self._log(logging.WARNING, f"was sent what it must not: {self._transport.fault}")
 
     def _overrun(self, code: int, reason: str) -> None:
-        error_log.warning("a connection is ended: %s", reason)
+        # A peer that is gone is nobody's fault.
+        self._log(logging.INFO if code == INTERNAL_ERROR else logging.WARNING, f"ends: {reason}")
         if code == ABNORMAL:
             self._transport.abort()
         else:
             self._transport.dismiss(code, reason)
 
+    def _log(self, level: int, message: str) -> None:
+        client = client_of({"client": self._client})
+        error_log.log(level, "a connection %s (peer %s)", message, client)
+
     # The end
 
-    async def end(self, failure: Exception | None) -> None:
+    def is_departure(self, failure: Exception) -> bool:
+        """Return whether it only says that this connection has ended."""
+        return isinstance(failure, ClientDisconnected) and self._transport.closed is not None
+
+    async def end(self, *, has_failed: bool) -> None:
         """End what the app has left open, and wait until the socket is closed."""
         transport = self._transport
+        # An app that did nothing at all has not taken the transport either.
+        self._is_connected = self._is_connected or transport.claim(self._limits, discard=False)
         if transport.closed is None:
             if transport.is_accepted:
-                await transport.close(NORMAL if failure is None else INTERNAL_ERROR, "")
+                await transport.close(INTERNAL_ERROR if has_failed else NORMAL, "")
             else:
-                if failure is None:
-                    error_log.error("the app returned without an answer to a handshake")
-                await transport.reject(500, [], b"Internal Server Error")
+                if not has_failed:
+                    self._log(logging.ERROR, "is refused: the app returned without an answer")
+                await self._reject(500, [], b"Internal Server Error")
         await transport.finish()
 
 
-def _ignore(*_: Any) -> None:
-    """Hear what the next `receive` finds out by itself."""
+def _ignore() -> None:
+    """Hear of a message that was received after the end."""

@@ -8,7 +8,6 @@
 - The socket breaks, or the peer leaves without a word: 1006.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import trio
@@ -18,13 +17,12 @@ from triows._errors import PeerError
 from triows._limits import Limits
 from triows._timer import Timer
 from triows.server._frames import CloseFrame, encode_close
-from triows.server._inbox import Inbox
+from triows.server._inbox import Inbox, Source
 from triows.server._line import Line
 from triows.server._outgoing import Outgoing
 from triows.server._wire import Wire
 
 _CLOSE = "close_timeout"
-_STALL = "stall_timeout"
 
 
 class Closing:
@@ -36,10 +34,10 @@ class Closing:
         inbox: What has been received.
         outgoing: What is sent.
         timer: Keeps `close_timeout`.
-        read_on: Called when the rest is to be read for the peer's close frame.
+        source: Reads the rest, for the peer's close frame.
     """
 
-    __slots__ = ("_gone", "_inbox", "_line", "_outgoing", "_read_on", "_seconds", "_timer", "_wire")
+    __slots__ = ("_gone", "_inbox", "_line", "_outgoing", "_seconds", "_source", "_timer", "_wire")
 
     def __init__(
         self,
@@ -49,14 +47,14 @@ class Closing:
         outgoing: Outgoing,
         timer: Timer,
         *,
-        read_on: Callable[[], None],
+        source: Source,
     ) -> None:
         self._line = line
         self._wire = wire
         self._inbox = inbox
         self._outgoing = outgoing
         self._timer = timer
-        self._read_on = read_on
+        self._source = source
         self._seconds = Limits().close_timeout
         self._gone: trio.lowlevel.ParkingLot | None = None
 
@@ -71,18 +69,18 @@ class Closing:
         self._line.closed = CloseInfo(code, reason, by_peer=False)
         self._outgoing.write(encode_close(code, reason))
         self._inbox.clear()
-        self._timer.clear(_STALL)
         self.wake()
         self._give_it_time()
         if self._line.is_dead:
-            self._wire.finish()
+            self.leave()
         else:
-            self._read_on()  # The peer may have closed too, behind what nobody had room for.
+            self._source.read_on()  # It may have closed too, behind what nobody had room for.
 
     def refuse(self, status: int, response: bytes) -> None:
         """Send the response that refuses the handshake."""
         self._line.closed = CloseInfo(ABNORMAL, f"answered with HTTP {status}", by_peer=False)
         self._outgoing.write(response)
+        self.wake()
         self._linger()
 
     def fail(self, fault: PeerError) -> None:
@@ -104,10 +102,10 @@ class Closing:
 
     def leave(self) -> None:
         """Close the socket behind what is written, or at once if the peer does not read that."""
+        self._wire.finish()
+        # Asked afterwards: what was kept is only now found to be too much for the peer.
         if self._wire.is_blocked:
             self._wire.abort()
-        else:
-            self._wire.finish()
 
     # By the peer
 
@@ -131,6 +129,7 @@ class Closing:
         if self._line.lose():
             self.tell()
         self.leave()
+        self._give_it_time()
 
     def lost(self) -> None:
         """Hear that the socket is closed."""
@@ -153,7 +152,7 @@ class Closing:
         self._line.is_deaf = True
         self._give_it_time()
         self._wire.end_writing()
-        self._read_on()
+        self._source.read_on()
 
     def _give_it_time(self) -> None:
         """Bound the next step: ours to be read, or theirs to come."""

@@ -7,12 +7,13 @@ from typing import Any
 import trio
 from hypercorn.config import Config
 
+from triows._datastructures import Headers
 from triows._groups import leaves_of
-from triows._headers import RawHeaders
-from triows._limits import Limits
+from triows._headers import RawHeaders, check_raw_headers
 from triows._logs import log_failure
 from triows._native import EXTENSION, Offer
 from triows._types import Address, ASGIApp, Scope
+from triows.server._bounds import limits_of
 from triows.server._channel import Channel
 from triows.server._drain import Drain
 from triows.server._handshake import check_handshake, websocket_scope
@@ -32,6 +33,9 @@ class Connections:
         wheel: Keeps the deadlines of all connections.
         state: What the lifespan has yielded.
         compression: What is agreed to, if a client asks for it.
+
+    Raises:
+        ValueError: A header or a bound of the config is none.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Connections:
         self._state = state
         self._compression = compression
         self._limits = limits_of(config)
+        check_raw_headers(self.headers())
         self._live: dict[ServerTransport, None] = {}  # in the order in which they came
         self._changed = trio.lowlevel.ParkingLot()
 
@@ -71,7 +76,6 @@ class Connections:
             BadRequest: The handshake is none.
         """
         key = check_handshake(head)
-        self._check_host(head)
         opening = Opening(
             key,
             [value.decode("latin-1") for value in head.values(b"sec-websocket-extensions")],
@@ -79,7 +83,7 @@ class Connections:
             self.headers,
         )
         transport = ServerTransport(wire, opening, timer, self._limits)
-        channel = Channel(transport, self._limits)
+        channel = Channel(transport, self._limits, client)
         receive, send = channel.receive, channel.send
         scope = websocket_scope(
             head,
@@ -90,6 +94,7 @@ class Connections:
             state=self._state,
             extensions={EXTENSION: Offer(transport, receive, send)},
         )
+        self._check_host(scope)
         self._live[transport] = None
         return transport, partial(self._serve, transport, timer, channel, scope)
 
@@ -98,29 +103,21 @@ class Connections:
         headers = self._config.response_headers("h11")
         return [(k, b"triows" if k == b"server" else v) for k, v in headers]
 
-    def _check_host(self, head: RequestHead) -> None:
+    def _check_host(self, scope: Scope) -> None:
         names = self._config.server_names
-        if names and head.values(b"host")[0].decode("latin-1") not in names:
+        if names and Headers(scope["headers"])["host"] not in names:
             raise BadRequest(404, "There is no such host here.")
 
     async def _serve(
         self, transport: ServerTransport, timer: WheelTimer, channel: Channel, scope: Scope
     ) -> None:
         offer = scope["extensions"][EXTENSION]
-        failure: Exception | None = None
         started_at = trio.current_time()
         try:
-            try:
-                await self._app(scope, offer.receive, offer.send)
-            except* Exception as group:
-                failure = group
-                for leaf in leaves_of(group):
-                    log_failure("an app failed", failure=leaf)
-            await channel.end(failure)
+            has_failed = await self._call_app(scope, offer, channel)
+            await channel.end(has_failed=has_failed)
             if channel.is_used and self._config.accesslog:
-                seconds = trio.current_time() - started_at
-                status = 101 if transport.is_accepted else 403
-                await self._log(scope, {"status": status, "headers": []}, seconds)
+                await self._log_access(scope, channel.status, trio.current_time() - started_at)
         finally:
             # Cancelled, it has said its farewell, or does it now.
             transport.leave()
@@ -128,9 +125,26 @@ class Connections:
             del self._live[transport]
             self._changed.unpark_all()
 
-    async def _log(self, scope: Any, summary: Any, seconds: float) -> None:
+    async def _call_app(self, scope: Scope, offer: Offer, channel: Channel) -> bool:
+        """Call the app; return whether it has failed."""
+        failures: list[Exception] = []
+        try:
+            await self._app(scope, offer.receive, offer.send)
+        except* Exception as group:
+            # In here, or those beside a cancellation would be lost with it.
+            failures = [leaf for leaf in leaves_of(group) if not channel.is_departure(leaf)]
+            for failure in failures:
+                log_failure("an app failed", failure=failure)
+        return bool(failures)
+
+    async def _log_access(self, scope: Any, status: int, seconds: float) -> None:
         # Its types name every kind of scope; ours are of any ASGI app.
-        await self._config.log.access(scope, summary, seconds)
+        summary: Any = {"status": status, "headers": []}
+        try:
+            await self._config.log.access(scope, summary, seconds)
+        except Exception as exc:
+            # `logger_class` may be anybody's.
+            log_failure("the access log failed", failure=exc)
 
     # The end
 
@@ -148,11 +162,3 @@ class Connections:
                 transport.dismiss(drain.code, drain.reason)
             if waiting:
                 await trio.sleep(drain.interval)
-
-
-def limits_of(config: Config) -> Limits:
-    """Return the limits of apps that have none of their own."""
-    limits = Limits(max_message_size=config.websocket_max_message_size)
-    if config.websocket_ping_interval is None:
-        return limits
-    return Limits(ping_interval=config.websocket_ping_interval).over(limits)

@@ -14,10 +14,10 @@ class Source(Protocol):
     """Where messages come from."""
 
     def read_on(self) -> None:
-        """Hear that there is room, or somebody waiting: go on filling the inbox."""
+        """Hear that there is room, or somebody who wants a message: go on filling the inbox."""
 
     def choose_reading(self) -> None:
-        """Hear that nobody waits any more."""
+        """Hear that nobody wants one any more."""
 
 
 class Inbox:
@@ -29,10 +29,12 @@ class Inbox:
 
     Attributes:
         is_full: It has as much as it may. Set by `put`, reset by the source in `read_on`.
-        is_held: Nothing is to be put in that nobody waits for.
+        is_held: Nothing is to be put in that nobody waits for; what is raw stays so.
+        visits: Calls of `receive` so far.
     """
 
     __slots__ = (
+        "_is_asking",
         "_is_receiving",
         "_line",
         "_messages",
@@ -41,21 +43,22 @@ class Inbox:
         "_receiver",
         "_size",
         "_source",
-        "_visits",
         "is_full",
         "is_held",
+        "visits",
     )
 
     def __init__(self, source: Source, line: Line, limits: Limits) -> None:
         self.is_full = False
         self.is_held = False
+        self.visits = 0
         self._source = source
         self._line = line
         # A list: taking its first costs less than the 600 bytes of an empty deque.
         self._messages: list[Data] = []
         self._size = 0
-        self._visits = 0
         self._is_receiving = False
+        self._is_asking = False
         self._receiver: trio.lowlevel.Task | None = None
         self.set_limits(limits)
 
@@ -66,8 +69,8 @@ class Inbox:
 
     @property
     def is_awaited(self) -> bool:
-        """A task waits for a message."""
-        return self._receiver is not None
+        """A task wants a message that is not there."""
+        return not self._messages and (self._receiver is not None or self._is_asking)
 
     def put(self, message: Data) -> None:
         """Add a message, and wake the task that waits for it."""
@@ -89,18 +92,17 @@ class Inbox:
             raise trio.BusyResourceError("another task is already receiving from this connection")
         self._is_receiving = True
         try:
-            self._visits += 1
-            if not self._visits & TURN_MASK:
+            self.visits += 1
+            if not self.visits & TURN_MASK:
                 await trio.lowlevel.checkpoint()
             elif self._messages or self._line.closed is not None:
                 await trio.lowlevel.checkpoint_if_cancelled()
             while not self._messages:
+                # Before the end is looked at: something may have arrived before it.
+                if self.is_held and await self._ask():
+                    break
                 if self._line.closed is not None:
                     raise self._line.ended()
-                if self.is_held:
-                    self._source.read_on()
-                    if self._messages:
-                        break
                 self._receiver = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
             message = self._messages.pop(0)
@@ -112,6 +114,14 @@ class Inbox:
         if self._line.closed is not None:
             self._line.on_delivery()
         return message
+
+    async def _ask(self) -> bool:
+        """Ask for one message where none comes unasked; return whether there is one now."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._is_asking = True
+        self._source.read_on()
+        self._is_asking = False
+        return bool(self._messages)
 
     def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
         self._receiver = None

@@ -1,7 +1,7 @@
 """Pings: is the peer still there, and how far away is it (RFC 6455 §5.5.2)."""
 
+import math
 import struct
-from collections.abc import Callable
 from typing import Protocol
 
 import trio
@@ -11,6 +11,8 @@ from triows._limits import Limits
 from triows._timer import Timer
 from triows.server._frames import encode_ping
 from triows.server._line import Line
+from triows.server._outgoing import Outgoing
+from triows.server._wire import Wire
 
 _PING = "ping_interval"
 
@@ -21,7 +23,7 @@ class Peer(Protocol):
     """What is known of the other side.
 
     Attributes:
-        heard: Counts what came from it, whatever it was.
+        heard: Counts what came from it, whatever it was, and when reading went on.
     """
 
     heard: int
@@ -33,23 +35,30 @@ class Peer(Protocol):
 class Keepalive:
     """Sends a ping every `ping_interval`, and ends the connection that shows no life.
 
-    Any byte is life, not only the pong. While nothing is read nothing can be heard, so the
-    peer is not blamed then; `stall_timeout` is for those who do not read.
+    Any byte is life, not only the pong, and so is reading: a ping that has to queue is
+    answered late. While nothing is read nothing can be heard, so the peer is not blamed then;
+    `stall_timeout` is for those who do not read.
+
+    Without life, the connection is over `ping_timeout` seconds after the first ping that
+    stayed without an answer, however many have followed it.
 
     Attributes:
         latency: Seconds of the last round trip; None before the first.
     """
 
     __slots__ = (
+        "_asked_at",
+        "_backlog_before",
         "_heard_before",
         "_interval",
         "_line",
         "_number",
+        "_outgoing",
         "_peer",
         "_sent_at",
         "_timeout",
         "_timer",
-        "_write",
+        "_wire",
         "latency",
     )
 
@@ -57,9 +66,11 @@ class Keepalive:
         self,
         peer: Peer,
         line: Line,
+        wire: Wire,
+        outgoing: Outgoing,
+        *,
         timer: Timer,
         limits: Limits,
-        write: Callable[[bytes], None],
     ) -> None:
         self.latency: float | None = None
         self._peer = peer
@@ -67,35 +78,52 @@ class Keepalive:
         self._timer = timer
         self._interval = limits.ping_interval
         self._timeout = limits.ping_timeout
-        self._write = write
+        self._outgoing = outgoing
+        self._wire = wire
         self._number = 0
         self._sent_at = 0.0
+        self._asked_at = math.inf  # when the first ping was sent that nothing came after
         self._heard_before = 0
+        self._backlog_before: int | None = None  # bytes written, while more had to wait
 
     def start(self) -> None:
         """Send the first ping in `ping_interval`."""
-        self._timer.set(_PING, trio.current_time() + self._interval, self._ping)
-
-    def stop(self) -> None:
-        """Send no more."""
-        self._timer.clear(_PING)
-
-    def _ping(self) -> None:
         self._sent_at = trio.current_time()
-        self._heard_before = self._peer.heard
-        self._number += 1
-        self._write(encode_ping(_NUMBER.pack(self._number)))
-        self._timer.set(_PING, self._sent_at + self._timeout, self._check)
+        self._look_again()
 
     def pong(self, payload: bytes) -> None:
         """Hear a pong; one that answers no ping of ours is no mistake (RFC 6455 §5.5.3)."""
         if payload == _NUMBER.pack(self._number) and self._number:
             self.latency = trio.current_time() - self._sent_at
 
-    def _check(self) -> None:
-        if self._peer.heard == self._heard_before and self._peer.may_read():
+    def _look(self) -> None:
+        if self._line.closed is not None:
+            return  # What bounds it now is `close_timeout`.
+        now = trio.current_time()
+        if self._shows_life() or not self._peer.may_read():
+            self._asked_at = math.inf
+        elif now >= self._asked_at + self._timeout:
             self._line.is_dead = True
             self._line.on_overrun(INTERNAL_ERROR, f"no pong for {self._timeout:g} s")
             return
-        now = trio.current_time()
-        self._timer.set(_PING, max(now, self._sent_at + self._interval), self._ping)
+        self._heard_before = self._peer.heard
+        self._backlog_before = self._wire.written if self._wire.is_blocked else None
+        if now >= self._sent_at + self._interval:
+            self._ping(now)
+        self._look_again()
+
+    def _shows_life(self) -> bool:
+        """Return whether the peer did something since the last look."""
+        # What has gone since then had to wait until the peer made room for it.
+        has_read = self._backlog_before not in (None, self._wire.written)
+        return has_read or self._peer.heard != self._heard_before
+
+    def _ping(self, now: float) -> None:
+        self._sent_at = now
+        self._asked_at = min(self._asked_at, now)
+        self._number += 1
+        self._outgoing.write(encode_ping(_NUMBER.pack(self._number)))
+
+    def _look_again(self) -> None:
+        at = min(self._sent_at + self._interval, self._asked_at + self._timeout)
+        self._timer.set(_PING, at, self._look)

@@ -1,12 +1,13 @@
 """What the answer to one handshake needs to know."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from typing import Literal, TypeAlias
 
 from triows._headers import RawHeaders
 from triows.server._deflate import Deflate, negotiate
 from triows.server._handshake import accept_response
+from triows.server._request_head import BadRequest
 
 Compression: TypeAlias = Literal["deflate"]
 
@@ -15,17 +16,29 @@ Compression: TypeAlias = Literal["deflate"]
 class Opening:
     """A handshake that waits for its answer.
 
-    Attributes:
+    Args:
         key: The Sec-WebSocket-Key.
         extensions: The values of its Sec-WebSocket-Extensions headers.
         compression: What the server is willing to do.
         headers: Returns the headers that the server adds to every answer.
+
+    Raises:
+        BadRequest: 400 for extensions that are malformed (RFC 6455 §9.1). Found here: later
+            it would look like a mistake of the handler, which accepts.
     """
 
     key: str
-    extensions: Sequence[str]
-    compression: Compression | None
+    extensions: InitVar[Sequence[str]]
+    compression: InitVar[Compression | None]
     headers: Callable[[], RawHeaders]
+    _agreed: tuple[str, Deflate] | None = field(init=False)
+
+    def __post_init__(self, extensions: Sequence[str], compression: Compression | None) -> None:
+        try:
+            agreed = negotiate(extensions) if compression and extensions else None
+        except ValueError as exc:
+            raise BadRequest(400, "The Sec-WebSocket-Extensions header is malformed.") from exc
+        object.__setattr__(self, "_agreed", agreed)
 
     def accept(self, subprotocol: str | None, headers: RawHeaders) -> tuple[bytes, Deflate | None]:
         """Return the response that accepts it, and what was agreed on.
@@ -33,7 +46,6 @@ class Opening:
         Raises:
             ValueError: A header cannot be written.
         """
-        agreed = negotiate(self.extensions) if self.compression and self.extensions else None
-        value, deflate = (None, None) if agreed is None else agreed
-        response = accept_response(self.key, subprotocol, value, self.headers() + headers)
+        extension, deflate = self._agreed or (None, None)
+        response = accept_response(self.key, subprotocol, extension, self.headers() + headers)
         return response, deflate

@@ -136,7 +136,8 @@ class Outgoing:
                 self._timer,
                 _WRITE,
                 self._limits.send_timeout,
-                is_busy=lambda: self._wire.is_blocked,
+                # After the end `close_timeout` is what bounds it.
+                is_busy=lambda: self._wire.is_blocked and self._line.closed is None,
                 progress=lambda: self._wire.written,
                 bark=self._give_up,
             )

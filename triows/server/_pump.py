@@ -98,6 +98,10 @@ class Pump:
         if self._targets.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
+    def targets(self) -> list[Target]:
+        """Return whoever has a socket here."""
+        return list(self._targets.values())
+
     def flush_soon(self, wire: Flushable) -> None:
         """Call `flush` when the tasks that run now have run."""
         self._kept.append(wire)
@@ -123,7 +127,8 @@ class Pump:
                 target.ready(events)
             except Exception as exc:
                 log_failure("a connection is ended: reading it failed", failure=exc)
-                target.abort()
+                # It may have handed the socket over before it failed.
+                _abort(targets.get(fd, target))
 
     @trio.lowlevel.enable_ki_protection
     async def run_flusher(self) -> NoReturn:
@@ -140,12 +145,21 @@ class Pump:
                     wire.flush()
                 except Exception as exc:
                     log_failure("a connection is ended: writing it failed", failure=exc)
-                    wire.abort()
+                    _abort(wire)
 
     def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
         self._flusher = None
         return trio.lowlevel.Abort.SUCCEEDED
 
     def close(self) -> None:
-        """Close the epoll object; the sockets are their owners'."""
+        """Abort whatever is still watched, and close the epoll object."""
+        for target in self.targets():
+            _abort(target)
         self._epoll.close()
+
+
+def _abort(target: Target | Flushable) -> None:
+    try:
+        target.abort()
+    except Exception as exc:
+        log_failure("aborting a connection failed", failure=exc)

@@ -2,20 +2,16 @@
 
 import select
 import socket
-import struct
 from collections.abc import Sequence
 from contextlib import suppress
 
 from triows.server._pump import READABLE, WRITABLE, Pump
-from triows.server._wire import CHUNK, WireUser
+from triows.server._wire import CHUNK, RESET, WireUser
 
 FIRST_READ = 4096
 """Bytes of the reads of a socket that has not yet filled one: most messages are small."""
 
-RESET = struct.pack("ii", 1, 0)
-"""The value of SO_LINGER that makes a close drop what was not sent."""
-
-_HUNG_UP = getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
+_HUNG_UP = getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0)
 
 
 class PumpWire:
@@ -74,8 +70,8 @@ class PumpWire:
         if events == WRITABLE or self._is_closed:
             return
         if not self._is_reading:
-            if self._is_hung_up():
-                self.abort()
+            if events & _HUNG_UP:
+                self._close()
             return
         try:
             data = self._sock.recv(self._chunk)
@@ -84,12 +80,19 @@ class PumpWire:
         except OSError:
             self._close()
             return
-        if len(data) == self._chunk:
-            self._chunk = CHUNK
-        elif not data:
-            # It would be readable for ever.
-            self.set_reading(False)
-        self.user.take(data)
+        if data:
+            if len(data) == self._chunk:
+                self._chunk = CHUNK
+            self.user.take(data)
+        else:
+            self._end_of_stream()
+
+    def _end_of_stream(self) -> None:
+        self._is_reading = False  # It would be readable for ever.
+        self._watch()
+        self.user.take(b"")
+        if self._is_broken:
+            self._close()
 
     def set_reading(self, reading: bool) -> None:
         """Stop or go on reading."""
@@ -103,11 +106,6 @@ class PumpWire:
         if events != self._events and not self._is_closed:
             self._events = events
             self._pump.modify(self._fd, events)
-
-    def _is_hung_up(self) -> bool:
-        poll = select.poll()
-        poll.register(self._fd, 0)
-        return any(events & _HUNG_UP for _, events in poll.poll(0))
 
     # Writing
 
@@ -193,7 +191,8 @@ class PumpWire:
 
     def end_writing(self) -> None:
         """Shut the sending side down once everything is written."""
-        self._end("shutdown")
+        if self._then is None:
+            self._end("shutdown")
 
     def finish(self) -> None:
         """Close the socket once everything is written."""

@@ -8,6 +8,7 @@ import socket
 from typing import Any
 
 import trio
+from hypercorn.config import Config
 
 from triows._headers import RawHeaders
 from triows._logs import log_failure
@@ -45,18 +46,23 @@ class Reception:
         wheel: Wheel,
         nursery: trio.Nursery,
         *,
-        max_head: int,
+        config: Config,
     ) -> None:
         self._connections = connections
         self._bridge = bridge
         self._wheel = wheel
         self._nursery = nursery
-        self._max_head = max_head
+        self._max_head = config.h11_max_incomplete_size
+        self._tls_timeout = config.ssl_handshake_timeout
+        self._waiting: set[trio.CancelScope] = set()  # for a first request, in a task
 
     # In the pump
 
     def listen(self, pump: Pump, sock: socket.socket) -> PumpListener:
         """Accept connections of a listening socket by the pump."""
+        if sock.family != socket.AF_UNIX:
+            # Those that it accepts inherit it; one from `fd://` may be without.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
         def admit(client: socket.socket, address: Any) -> None:
             Arrival(pump, self._wheel, client, address, max_head=self._max_head, on_head=dispatch)
@@ -98,7 +104,7 @@ class Reception:
 
     def _parse(self, data: bytes, end: int) -> RequestHead | None:
         """Return the head of a handshake; None if it is for hypercorn."""
-        if end < 0:
+        if not 0 <= end <= self._max_head:
             raise BadRequest(431, f"The head of a request has at most {self._max_head} bytes here.")
         head = parse_head(data[:end])
         return head if wants_websocket(head) else None
@@ -116,10 +122,8 @@ class Reception:
     async def welcome(self, stream: Stream) -> None:
         """Serve a stream to its end; raises nothing but cancellation."""
         try:
-            data = b""
-            with trio.move_on_after(FIRST_BYTES) as patience:
-                data = await self._read_first(stream)
-            if data and not patience.cancelled_caught:
+            data = await self._read_first(stream)
+            if data:
                 await self._serve_stream(stream, data)
         except* _GONE:
             pass
@@ -129,11 +133,23 @@ class Reception:
             await trio.aclose_forcefully(stream)
 
     async def _read_first(self, stream: Stream) -> bytes:
-        """Return what comes first, up to a whole head, too much for one, or HTTP/2."""
-        if isinstance(stream, trio.SSLStream):
-            await stream.do_handshake()
-        data = b""
-        while end_of_head(data) < 0 and len(data) <= self._max_head:
+        """Return what comes first, up to a whole head, too much for one, or HTTP/2; b"" if late."""
+        with trio.CancelScope() as patience:
+            self._waiting.add(patience)
+            try:
+                if isinstance(stream, trio.SSLStream):
+                    patience.deadline = trio.current_time() + self._tls_timeout
+                    await stream.do_handshake()
+                patience.deadline = trio.current_time() + FIRST_BYTES
+                return await self._read_head(stream)
+            finally:
+                self._waiting.discard(patience)
+        return b""
+
+    async def _read_head(self, stream: Stream) -> bytes:
+        data, seen = b"", 0
+        while end_of_head(data, seen) < 0 and len(data) <= self._max_head:
+            seen = len(data)
             chunk = await stream.receive_some(CHUNK)
             if not chunk:
                 return b""
@@ -186,6 +202,18 @@ class Reception:
             # Closed at once, what the client still sends would reset it, and lose the answer.
             while await stream.receive_some(CHUNK):
                 pass
+
+    # The end
+
+    def close(self, pump: Pump | None) -> None:
+        """Accept no more, and close the sockets on which no whole request has come."""
+        for patience in self._waiting:
+            patience.cancel(reason="the server has stopped listening")
+        for target in [] if pump is None else pump.targets():
+            if isinstance(target, PumpListener):
+                target.close()
+            elif isinstance(target, Arrival):
+                target.abort()
 
 
 def _address_of(name: Any) -> Address | None:

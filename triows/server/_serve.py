@@ -2,16 +2,16 @@
 
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from copy import copy
-from functools import partial
-from pathlib import Path
+from dataclasses import replace
 from ssl import SSLContext
 from typing import TypeAlias
 
 import trio
 from hypercorn.config import Config, Sockets
 
+from triows._close import INTERNAL_ERROR
 from triows._groups import unwrap
 from triows._logs import error_log
 from triows._types import ASGIApp
@@ -22,23 +22,27 @@ from triows.server._lifespan import Lifespan, open_lifespan
 from triows.server._opening import Compression
 from triows.server._pump import HAS_EPOLL, Pump
 from triows.server._reception import Reception
+from triows.server._sockets import name_of, open_sockets
 from triows.server._wheel import Wheel
 
 _DEFAULT_DRAIN = Drain()
 
-_UNIX = "unix:"
+Trigger: TypeAlias = Callable[[], Awaitable[object]]
+
+Started: TypeAlias = Callable[[list[str]], None]
+"""Is told the addresses."""
 
 Listener: TypeAlias = trio.SocketListener | trio.SSLListener[trio.SocketStream]
 
 
-async def serve(
+async def serve(  # noqa: ASYNC128  # the server tells it
     app: ASGIApp,
     config: Config | None = None,
     *,
     bind: str | Sequence[str] | None = None,
     sockets: Sockets | None = None,
     compression: Compression | None = None,
-    shutdown_trigger: Callable[[], Awaitable[object]] | None = None,
+    shutdown_trigger: Trigger | None = None,
     drain: Drain = _DEFAULT_DRAIN,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -52,6 +56,9 @@ async def serve(
         app: A triows app, or any ASGI app for Trio.
         config: Hypercorn's, of which bind, certificates, root path, header and timeout
             settings mean what they mean there; the defaults of `hypercorn.Config` without.
+            Its `websocket_max_message_size` (16 MiB by default) bounds every route's
+            `max_message_size`, and its `websocket_ping_interval` is that of every route
+            that names none. `graceful_timeout` is not used: there is `drain`.
         bind: Where to listen, over the config's: "HOST:PORT", "unix:PATH" or "fd://N".
             Port 0 is any that is free.
         sockets: What to listen on instead, made by `Config.create_sockets`; they are closed.
@@ -62,117 +69,172 @@ async def serve(
         task_status: Told the addresses, as "http://127.0.0.1:8000" or "unix:PATH".
 
     Raises:
-        OSError: It cannot listen there.
-        AppFailed: The app could not start, or a task of it failed.
+        OSError: It cannot listen there, or read the certificate (`ssl.SSLError` is one).
+        AppFailed: The app could not start, or a task of it failed. Its connections then
+            get 1011 instead of the code of `drain`, and no notice.
     """
-    config = Config() if config is None else copy(config)
-    if bind is not None:
-        config.bind = [bind] if isinstance(bind, str) else list(bind)
-    if "alpn_protocols" not in vars(config):
-        # hypercorn's websockets over HTTP/2 break at an ordinary close (pgjones/hypercorn#329).
-        config.alpn_protocols = ["http/1.1"]
-    made = sockets is None
-    if sockets is None:
-        sockets = config.create_sockets()
-    if sockets.quic_sockets:
-        error_log.warning("HTTP/3 is not served: quic_bind is ignored")
-    failure: BaseException | None = None
-    try:
-        async with open_lifespan(app, config.startup_timeout, config.shutdown_timeout) as lifespan:
-            server = Server(app, config, sockets, lifespan, compression)
-            await server.run(shutdown_trigger, drain, task_status)
-    except BaseExceptionGroup as group:
-        failure = unwrap(group)
-    finally:
-        for sock in _all(sockets):
-            if made:
-                _unlink(sock)
-            sock.close()
-    # Raised here, it does not have the group as its context.
-    if failure is not None:
-        raise failure
+    server = Server(app, config, bind, compression=compression)
+    await server.serve(sockets, shutdown_trigger, drain, task_status.started)
 
 
 class Server:
-    """An app that has started, on its sockets."""
+    """An app and how it is to be served; by a pump where there is epoll."""
 
     def __init__(
         self,
         app: ASGIApp,
+        config: Config | None,
+        bind: str | Sequence[str] | None,
+        *,
+        compression: Compression | None = None,
+        has_epoll: bool = HAS_EPOLL,
+    ) -> None:
+        self._app = app
+        self._config = Config() if config is None else copy(config)
+        if bind is not None:
+            self._config.bind = [bind] if isinstance(bind, str) else list(bind)
+        if self._config.alpn_protocols is Config.alpn_protocols:
+            # hypercorn's websockets over HTTP/2 break at an ordinary close
+            # (pgjones/hypercorn#329).
+            self._config.alpn_protocols = ["http/1.1"]
+        self._compression = compression
+        self._has_epoll = has_epoll
+
+    async def serve(
+        self,
+        sockets: Sockets | None,
+        trigger: Trigger | None,
+        drain: Drain,
+        started: Started,
+    ) -> None:
+        """Serve the app once; see the function of this name."""
+        failure: BaseException | None = None
+        try:
+            await self._serve(sockets, trigger, drain, started)
+        except BaseExceptionGroup as group:
+            failure = unwrap(group)
+        # Raised here, it does not have the group as its context.
+        if failure is not None:
+            raise failure
+
+    async def _serve(
+        self,
+        sockets: Sockets | None,
+        trigger: Trigger | None,
+        drain: Drain,
+        started: Started,
+    ) -> None:
+        config = self._config
+        context = config.create_ssl_context()
+        wheel = Wheel()
+        with open_sockets(config, sockets) as opened:
+            if opened.secure_sockets and context is None:
+                raise ValueError("secure sockets need a certfile and a keyfile in the config")
+            async with (
+                open_lifespan(self._app, config.startup_timeout, config.shutdown_timeout) as life,
+                _open_pump(wheel, has_epoll=self._has_epoll) as pump,
+            ):
+                service = Service(
+                    config,
+                    life,
+                    wheel=wheel,
+                    pump=pump,
+                    bridge=Bridge(self._app, config, life.state),
+                    connections=Connections(
+                        self._app, config, wheel, state=life.state, compression=self._compression
+                    ),
+                )
+                await service.run(opened, context, trigger, drain, started)
+
+
+class Service:
+    """An app that has started, with all that serves it."""
+
+    def __init__(
+        self,
         config: Config,
-        sockets: Sockets,
         lifespan: Lifespan,
-        compression: Compression | None,
+        *,
+        wheel: Wheel,
+        pump: Pump | None,
+        bridge: Bridge,
+        connections: Connections,
     ) -> None:
         self._config = config
-        self._sockets = sockets
         self._lifespan = lifespan
-        self._wheel = Wheel()
-        self._bridge = Bridge(app, config, lifespan.state)
-        self._connections = Connections(
-            app, config, self._wheel, state=lifespan.state, compression=compression
-        )
+        self._wheel = wheel
+        self._pump = pump
+        self._bridge = bridge
+        self._connections = connections
 
     async def run(
         self,
-        shutdown_trigger: Callable[[], Awaitable[object]] | None,
+        sockets: Sockets,
+        context: SSLContext | None,
+        trigger: Trigger | None,
         drain: Drain,
-        task_status: trio.TaskStatus[list[str]],
+        started: Started,
     ) -> None:
         """Listen and serve, until the trigger returns or the app fails; then drain."""
-        async with _open_pump(self._wheel) as pump, trio.open_nursery() as nursery:
-            async with self._open_listeners(pump, nursery) as addresses:
-                task_status.started(addresses)
-                await self._wait_end(shutdown_trigger)
+        async with trio.open_nursery() as nursery:
+            async with self._open_listeners(sockets, context, nursery):
+                started(
+                    [name_of("http", sock) for sock in sockets.insecure_sockets]
+                    + [name_of("https", sock) for sock in sockets.secure_sockets]
+                )
+                await self._wait_end(trigger)
             await self._drain(drain, nursery)
-        self._lifespan.raise_failure()
 
     @asynccontextmanager
     async def _open_listeners(
-        self, pump: Pump | None, nursery: trio.Nursery
-    ) -> AsyncGenerator[list[str]]:
+        self, sockets: Sockets, context: SSLContext | None, nursery: trio.Nursery
+    ) -> AsyncGenerator[None]:
+        pump = self._pump
         reception = Reception(
-            self._connections,
-            self._bridge,
-            self._wheel,
-            nursery,
-            max_head=self._config.h11_max_incomplete_size,
+            self._connections, self._bridge, self._wheel, nursery, config=self._config
         )
-        plain, secure = self._sockets.insecure_sockets, self._sockets.secure_sockets
-        for sock in [*plain, *secure]:
-            sock.listen(self._config.backlog)
-            sock.settimeout(0)
-        listeners = [reception.listen(pump, sock) for sock in plain if pump is not None]
-        streams = [_listener_of(sock) for sock in plain if pump is None]
-        context = self._config.create_ssl_context()
-        streams += [_listener_of(sock, context) for sock in secure]
+        everywhere = [*sockets.insecure_sockets, *sockets.secure_sockets]
         try:
+            for sock in everywhere:
+                sock.listen(self._config.backlog)
+                sock.settimeout(0)
             async with trio.open_nursery() as accepting:
-                accept = partial(trio.serve_listeners, handler_nursery=nursery)
-                for stream in streams:
-                    await accepting.start(accept, reception.welcome, [stream])
-                yield [_name_of("http", sock) for sock in plain] + [
-                    _name_of("https", sock) for sock in secure
-                ]
+                for sock in sockets.insecure_sockets:
+                    if pump is not None:
+                        reception.listen(pump, sock)
+                    else:
+                        accepting.start_soon(self._accept, reception, _listener_of(sock), nursery)
+                for sock in sockets.secure_sockets:
+                    listener = _listener_of(sock, context)
+                    accepting.start_soon(self._accept, reception, listener, nursery)
+                yield
                 accepting.cancel_scope.cancel(reason="the server has stopped listening")
         finally:
-            for listener in listeners:
-                listener.close()
+            reception.close(pump)
+            for sock in everywhere:
+                sock.close()
 
-    async def _wait_end(self, trigger: Callable[[], Awaitable[object]] | None) -> None:
+    async def _accept(
+        self, reception: Reception, listener: Listener, nursery: trio.Nursery
+    ) -> None:
+        await trio.serve_listeners(reception.welcome, [listener], handler_nursery=nursery)
+
+    async def _wait_end(self, trigger: Trigger | None) -> None:
         async with trio.open_nursery() as nursery:
 
-            async def wait(ending: Callable[[], Awaitable[object]]) -> None:
+            async def wait(ending: Trigger) -> None:
                 await ending()
                 nursery.cancel_scope.cancel(reason="the server is asked to end")
 
-            nursery.start_soon(wait, self._lifespan.ended.wait)
+            nursery.start_soon(wait, self._lifespan.failed.wait)
             nursery.start_soon(wait, self._bridge.terminate.wait)
             if trigger is not None:
                 nursery.start_soon(wait, trigger)
 
     async def _drain(self, drain: Drain, nursery: trio.Nursery) -> None:
         """Let the connections go, those of hypercorn's too; at the end cancel what is left."""
+        if self._lifespan.failed.is_set():
+            drain = replace(drain, notice=0, code=INTERNAL_ERROR, reason="")
         if self._connections:
             error_log.info("server draining: %d connections", len(self._connections))
         self._lifespan.draining.set()
@@ -188,9 +250,9 @@ class Server:
 
 
 @asynccontextmanager
-async def _open_pump(wheel: Wheel) -> AsyncGenerator[Pump | None]:
+async def _open_pump(wheel: Wheel, *, has_epoll: bool) -> AsyncGenerator[Pump | None]:
     """Run the tasks that all connections share; they outlive the connections' farewells."""
-    pump = Pump() if HAS_EPOLL else None
+    pump = Pump() if has_epoll else None
     shelter = trio.CancelScope(shield=True)
 
     async def run() -> None:
@@ -210,6 +272,7 @@ async def _open_pump(wheel: Wheel) -> AsyncGenerator[Pump | None]:
                 shelter.cancel(reason="the server has ended")
     finally:
         if pump is not None:
+            # With those that were refused, and still have to read it.
             pump.close()
 
 
@@ -218,22 +281,3 @@ def _listener_of(sock: socket.socket, context: SSLContext | None = None) -> List
     if context is None:
         return listener
     return trio.SSLListener(listener, context, https_compatible=True)
-
-
-def _name_of(scheme: str, sock: socket.socket) -> str:
-    name = sock.getsockname()
-    if not isinstance(name, tuple):
-        return f"{_UNIX}{name}"
-    host = f"[{name[0]}]" if ":" in name[0] else name[0]
-    return f"{scheme}://{host}:{name[1]}"
-
-
-def _all(sockets: Sockets) -> list[socket.socket]:
-    return [*sockets.insecure_sockets, *sockets.secure_sockets, *sockets.quic_sockets]
-
-
-def _unlink(sock: socket.socket) -> None:
-    # Left behind, the path would look like a server that has crashed.
-    if sock.family == getattr(socket, "AF_UNIX", None):
-        with suppress(OSError):
-            Path(sock.getsockname()).unlink()

@@ -1,11 +1,14 @@
 """A Trio stream as a wire: for TLS, and for platforms without epoll."""
 
+import socket
 from collections import deque
 from contextlib import suppress
 
 import trio
 
-from triows.server._wire import CHUNK, WireUser
+from triows._groups import leaves_of
+from triows._logs import log_failure
+from triows.server._wire import CHUNK, RESET, WireUser
 
 HIGH_WATER = 64 * 1024
 """Bytes that may wait to be written before a peer counts as slow."""
@@ -31,7 +34,8 @@ class StreamWire:
         self._stream = stream
         self._kept: deque[bytes] = deque()
         self._is_reading = True
-        self._is_over = False  # nothing more is written or read
+        self._is_over = False  # nothing more is written
+        self._is_broken = False  # because the peer is gone
         self._then: str | None = None  # "shutdown" or "close", once everything is written
         self._readers = trio.lowlevel.ParkingLot()
         self._writers = trio.lowlevel.ParkingLot()
@@ -43,38 +47,60 @@ class StreamWire:
         Cancelled, it still closes it. Raises nothing else.
         """
         try:
+            await self._run()
+        except* Exception as group:
+            for failure in leaves_of(group):
+                log_failure("a connection is ended: its user failed", failure=failure)
+
+    async def _run(self) -> None:
+        try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._read)
                     await self._write()
                     nursery.cancel_scope.cancel(reason="everything is written")
         finally:
-            self._is_over = True
-            self._kept.clear()
-            self.unsent = 0
+            self._give_up()
             self.is_blocked = False
-            await trio.aclose_forcefully(self._stream)
-            self.user.lost()
+            try:
+                await trio.aclose_forcefully(self._stream)
+            finally:
+                self.user.lost()  # also when the closing is cancelled from outside
 
     # Reading
 
     async def _read(self) -> None:
         while True:
-            while not self._is_reading:
-                await self._readers.park()
+            await self._wait_reading()
             try:
                 data = await self._stream.receive_some(CHUNK)
             except _GONE:
-                self.abort()
+                self._scope.cancel(reason="the peer is gone")
                 return
             if not data:
-                self._is_reading = False  # it would be the end for ever
+                break
             self.user.take(bytes(data))
+        while True:
+            # Met again and again, and not by reading: a TLS stream that was cut off is broken.
+            self._is_reading = False
+            self.user.take(b"")
+            self._end_if_hopeless()
+            await trio.lowlevel.checkpoint()
+            await self._wait_reading()
+
+    async def _wait_reading(self) -> None:
+        while not self._is_reading:
+            await self._readers.park()
 
     def set_reading(self, reading: bool) -> None:
         """Stop or go on reading; one read may be under way."""
         self._is_reading = reading
         self._readers.unpark_all()
+        self._end_if_hopeless()
+
+    def _end_if_hopeless(self) -> None:
+        if self._is_broken and not self._is_reading:
+            self._scope.cancel(reason="the peer is gone, and only a read would find out why")
 
     # Writing
 
@@ -84,7 +110,8 @@ class StreamWire:
             return
         self._kept.append(data)
         self.unsent += len(data)
-        self.is_blocked = self.unsent > HIGH_WATER
+        if self.unsent > HIGH_WATER:
+            self.is_blocked = True  # until somebody is told that it is no longer
         self._writers.unpark_all()
 
     async def _write(self) -> None:
@@ -109,7 +136,7 @@ class StreamWire:
                 await self._stream.send_all(piece)
             except _GONE:
                 # The peer is gone, but may have said why: that is still to be read.
-                await self._give_up_writing()
+                self._break()
                 return
             self.written += len(piece)
             self.unsent -= len(piece)
@@ -117,15 +144,18 @@ class StreamWire:
             self.is_blocked = False
             self.user.unblocked()
 
-    async def _give_up_writing(self) -> None:
-        self._is_over = True
-        self._kept.clear()
-        self.unsent = 0
+    def _break(self) -> None:
+        self._is_broken = True
+        self._give_up()
         if self.is_blocked:
             self.is_blocked = False
             self.user.unblocked()
-        if not self._is_reading:
-            self.abort()  # Only a read would find out why.
+        self._end_if_hopeless()
+
+    def _give_up(self) -> None:
+        self._is_over = True
+        self._kept.clear()
+        self.unsent = 0
 
     async def _shut_down(self) -> None:
         self._then = None
@@ -134,7 +164,7 @@ class StreamWire:
             try:
                 await self._stream.send_eof()
             except _GONE:
-                self.abort()
+                self._scope.cancel(reason="the peer is gone")
 
     async def _close(self) -> None:
         with suppress(*_GONE):
@@ -153,5 +183,9 @@ class StreamWire:
         self._writers.unpark_all()
 
     def abort(self) -> None:
-        """Close the stream at once."""
+        """Close the stream at once; the peer sees a reset."""
+        stream = self._stream
+        plain = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+        with suppress(OSError):
+            plain.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self._scope.cancel(reason="the connection was aborted")

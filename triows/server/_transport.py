@@ -7,6 +7,7 @@ there is room.
 """
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import trio
@@ -18,6 +19,7 @@ from triows._limits import Limits
 from triows._timer import Timer
 from triows._transport import Prepared
 from triows._types import Data
+from triows.server._bounds import within
 from triows.server._closing import Closing
 from triows.server._frames import CloseFrame, Decoder, Ping, Pong, encode_pong
 from triows.server._handshake import http_response
@@ -72,9 +74,7 @@ class ServerTransport:
         self._line = Line()
         self._inbox = Inbox(self, self._line, limits)
         self._outgoing = Outgoing(wire, self._line, timer, limits)
-        self._closing = Closing(
-            self._line, wire, self._inbox, self._outgoing, timer, read_on=self.read_on
-        )
+        self._closing = Closing(self._line, wire, self._inbox, self._outgoing, timer, source=self)
         self._keepalive: Keepalive | None = None
         self._decoder: Decoder | None = None  # from the accept on
         self._early = b""  # what came before the handshake was accepted
@@ -90,7 +90,7 @@ class ServerTransport:
         if self._is_claimed:
             return False
         self._is_claimed = True
-        self._limits = limits
+        self._limits = limits = within(limits, self._limits)
         self._discards = discard
         self._inbox.set_limits(limits)
         self._outgoing.set_limits(limits)
@@ -122,7 +122,7 @@ class ServerTransport:
     @property
     def last_received(self) -> float:
         """When the last message came, or the accept; now, while none can come."""
-        return trio.current_time() if self._inbox.is_full else self._last_received
+        return self._last_received if self.may_read() else trio.current_time()
 
     @property
     def latency(self) -> float | None:
@@ -160,7 +160,9 @@ class ServerTransport:
         self._is_timed = limits.idle_timeout is not None
         self._last_received = trio.current_time()
         self._outgoing.write(response)
-        self._keepalive = Keepalive(self, self._line, self.timer, limits, self._outgoing.write)
+        self._keepalive = Keepalive(
+            self, self._line, self._wire, self._outgoing, timer=self.timer, limits=limits
+        )
         self._keepalive.start()
         if self._early:
             early, self._early = self._early, b""
@@ -201,7 +203,7 @@ class ServerTransport:
     def set_reading(self, reading: bool) -> None:
         """Stop or go on taking messages that no `receive` waits for."""
         self._inbox.is_held = not reading
-        self.choose_reading()
+        self._go_on()
 
     # What the wire tells
 
@@ -248,8 +250,8 @@ class ServerTransport:
 
     def _hear_control(self, event: Ping | Pong) -> None:
         if isinstance(event, Pong):
-            if self._keepalive is not None:
-                self._keepalive.pong(event.payload)
+            assert self._keepalive is not None, "it begins before anything is parsed"
+            self._keepalive.pong(event.payload)
         elif self._line.closed is None:
             # Of several pings the last may be answered alone (RFC 6455 §5.5.3).
             if self._wire.is_blocked:
@@ -272,16 +274,20 @@ class ServerTransport:
     # Room in the inbox
 
     def _fill(self) -> None:
-        if not self._inbox.is_full:
-            self.choose_reading()
-            return
-        deadline = trio.current_time() + self._limits.stall_timeout
-        self.timer.set(_STALL, deadline, self._overrun)
+        if self._inbox.is_full:
+            self._watch_stall()
         self.choose_reading()
 
-    def _overrun(self) -> None:
-        reason = f"inbox unread for {self._limits.stall_timeout:g} s"
-        self._line.on_overrun(TRY_AGAIN_LATER, reason)
+    def _watch_stall(self) -> None:
+        deadline = trio.current_time() + self._limits.stall_timeout
+        self.timer.set(_STALL, deadline, partial(self._look_at_stall, self._inbox.visits))
+
+    def _look_at_stall(self, visits_before: int) -> None:
+        if self._inbox.visits != visits_before:
+            self._watch_stall()  # Slowly, but it is read.
+        elif self._line.closed is None:
+            reason = f"inbox unread for {self._limits.stall_timeout:g} s"
+            self._line.on_overrun(TRY_AGAIN_LATER, reason)
 
     def read_on(self) -> None:
         """Go on with what was left of the last read; then with reading."""
@@ -289,12 +295,17 @@ class ServerTransport:
             self._inbox.is_full = False
             self._last_received = trio.current_time()  # for idle_timeout nobody was looking
             self.timer.clear(_STALL)
-        if self._decoder is not None and not self._line.is_deaf:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        self.heard += 1  # Nobody was listening: that is not the peer's fault.
+        is_wanted = self.may_read() and not self._inbox.is_full
+        if is_wanted and self._decoder is not None and not self._line.is_deaf:
             self._parse()
-        if not self._line.is_gone:
-            self._wire.set_reading(not self._inbox.is_full)
+        self.choose_reading()
 
     def may_read(self) -> bool:
+        """Return whether what the peer sends is taken now; after the end it always is."""
         if self._line.closed is not None:
             return True
         inbox = self._inbox

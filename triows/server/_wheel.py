@@ -18,8 +18,13 @@ TICK = 0.05
 """Seconds: no deadline comes early, and none more than this late."""
 
 
+_NONE = -1
+
+_EXPIRING = -2
+
+
 class WheelTimer(Timer):
-    """A timer on the wheel. `slot` is the one that it waits in; -1 for none."""
+    """A timer on the wheel; `slot` is the one that it waits in, if that is not negative."""
 
     __slots__ = ("slot",)
 
@@ -32,6 +37,7 @@ class Wheel:
     def __init__(self) -> None:
         self._slots: dict[int, set[WheelTimer]] = {}
         self._order: list[int] = []  # a heap of the slots
+        self._past = -1  # the last slot that was looked at
         self._nap: trio.CancelScope | None = None
 
     def __len__(self) -> int:
@@ -40,7 +46,7 @@ class Wheel:
     def add(self) -> WheelTimer:
         """Return a new timer."""
         timer = WheelTimer(self._place)
-        timer.slot = -1
+        timer.slot = _NONE
         return timer
 
     def discard(self, timer: WheelTimer) -> None:
@@ -48,12 +54,14 @@ class Wheel:
         waiting = self._slots.get(timer.slot)
         if waiting is not None:
             waiting.discard(timer)
-        timer.slot = -1
+        timer.slot = _NONE
 
     def _place(self, timer: Timer) -> None:
         assert isinstance(timer, WheelTimer), "this wheel has made it"
         self.discard(timer)
-        slot = math.ceil(timer.wakes_at / TICK)
+        # Never in one that was looked at: who is not quite due, by rounding, or wants to be
+        # called at once, again and again, would not let the turn end.
+        slot = max(math.ceil(timer.wakes_at / TICK), self._past + 1)
         waiting = self._slots.get(slot)
         if waiting is None:
             waiting = self._slots[slot] = set()
@@ -63,6 +71,7 @@ class Wheel:
         waiting.add(timer)
         timer.slot = slot
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> NoReturn:
         """Look at the timers when they are due, until cancelled."""
         while True:
@@ -75,17 +84,19 @@ class Wheel:
         # With a tolerance, or rounding could make a due slot not quite due, again and again.
         now = trio.current_time() / TICK + 1e-6
         while self._order and self._order[0] <= now:
-            slot = heappop(self._order)
+            self._past = slot = heappop(self._order)
             for timer in self._slots.pop(slot):
                 if timer.slot == slot:  # or one before it in this slot has ended its connection
                     self._expire(timer)
 
     def _expire(self, timer: WheelTimer) -> None:
-        timer.slot = -1
+        timer.slot = _EXPIRING
         try:
             timer.expire_due()
         except Exception as exc:
             # The deadlines of everybody else go on.
             log_failure("a deadline of one connection failed", failure=exc)
-        if timer.wakes_at < math.inf and timer.slot < 0:
-            self._place(timer)
+        if timer.slot == _EXPIRING:  # or it was discarded
+            timer.slot = _NONE
+            if timer.wakes_at < math.inf:
+                self._place(timer)

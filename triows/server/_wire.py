@@ -5,10 +5,14 @@ stream, for TLS and for platforms without epoll. Nothing of either waits: what t
 not take at once is kept, and `is_blocked` tells that there is such.
 """
 
+import struct
 from typing import Protocol
 
 CHUNK = 64 * 1024
 """Bytes read at a time: every socket has its turn after that many."""
+
+RESET = struct.pack("ii", 1, 0)
+"""The value of SO_LINGER that makes a close drop what was not sent."""
 
 
 class WireUser(Protocol):
