@@ -92,9 +92,10 @@ class Reception:
                 server=_address_of(sock.getsockname()),
             )
         except BadRequest as fault:
+            answer = self._answer(fault)
             wire = PumpWire(pump, sock)
             pump.hand_over(sock.fileno(), wire)
-            Farewell(wire, self._wheel, arrival.timer, self._answer(fault))
+            Farewell(wire, self._wheel, arrival.timer, answer)
             return
         wire.user = transport
         pump.hand_over(sock.fileno(), wire)

@@ -49,8 +49,7 @@ class StreamWire:
         try:
             await self._run()
         except* Exception as group:
-            for failure in leaves_of(group):
-                log_failure("a connection is ended: its user failed", failure=failure)
+            _log(group)
 
     async def _run(self) -> None:
         try:
@@ -189,3 +188,8 @@ class StreamWire:
         with suppress(OSError):
             plain.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self._scope.cancel(reason="the connection was aborted")
+
+
+def _log(group: ExceptionGroup[Exception]) -> None:
+    for failure in leaves_of(group):
+        log_failure("a connection is ended: its user failed", failure=failure)
