@@ -76,6 +76,15 @@ def granian(app: str) -> Command:
     ]
 
 
+def triows_run(app: str) -> Command:
+    """Return what serves an app with our own server."""
+    quiet = ["--no-access-log", "--log-level", "warning"]
+    return lambda port: [
+        *[*_PYTHON, "triows", "run", "--bind", f"{HOST}:{port}", *quiet],
+        f"benchmarks.apps.{app}:app",
+    ]
+
+
 def program(name: str) -> Command:
     """Return what runs a server of `apps`."""
     return lambda port: [*_PYTHON, f"benchmarks.apps.{name}", HOST, f"{port}"]
@@ -86,7 +95,7 @@ _UVICORN = ("uvicorn", "uvloop", "websockets", "httptools")
 
 TRIOWS = Contender(
     name="triows",
-    command=program("triows_server"),
+    command=triows_run("triows_app"),
     packages=("triows", "trio", "websockets"),
 )
 BARE_HYPERCORN = Contender(
