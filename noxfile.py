@@ -23,7 +23,7 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 PROJECT = nox.project.load_toml("pyproject.toml")
 CODE = [".ci", "benchmarks", "examples", "noxfile.py", "tests", "triows"]
 
-NOT_OF_MODULES = ("benchmarks", "contract", "docs", "e2e", "examples")
+NOT_OF_MODULES = ("benchmarks", "conformance", "contract", "docs", "e2e", "examples")
 """Folders of `tests` that mirror no part of the package."""
 
 NOT_IN_TESTS = ",".join(f"ASYNC{n}" for n in (100, 105, 110, 112, 114, 124, 127, *range(900, 914)))
@@ -106,6 +106,13 @@ def docs(session: nox.Session) -> None:
     """The code in README and docs, run."""
     install(session, "test")
     session.run("pytest", "tests/docs", *session.posargs)
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """Autobahn|Testsuite's fuzzing client against `triows run`; it needs a CPython 2.7."""
+    install(session)
+    session.run("python", "tests/conformance/autobahn.py", session.create_tmp(), *session.posargs)
 
 
 @nox.session

@@ -103,3 +103,12 @@ def assert_same_form(promised: Callable[..., object], method: Callable[..., obje
 def test_interface_is_documented(name: str) -> None:
     """Every member of the interface says what an implementation has to guarantee."""
     assert getattr(Transport, name).__doc__
+
+
+def test_a_frame_is_kept() -> None:
+    """What the first transport made of a message is there for the others; it is no difference."""
+    prepared = Prepared("hi")
+
+    assert b"frame" == prepared.keep_frame(b"frame")
+    assert b"frame" == prepared.frame
+    assert Prepared("hi") == prepared

@@ -28,7 +28,7 @@ class Timer:
     __slots__ = ("_deadlines", "_wake", "wakes_at")
 
     def __init__(self, wake: Callable[["Timer"], None]) -> None:
-        self.wakes_at = math.inf
+        self.wakes_at: float = math.inf
         self._deadlines: dict[str, tuple[float, Callable[[], None]]] = {}
         self._wake = wake
 

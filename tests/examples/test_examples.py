@@ -31,9 +31,34 @@ def target_of(path: Path) -> str:
 @pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.py")), ids=str)
 def test_every_example_says_how_it_is_run(path: Path) -> None:
     """The command names the example itself."""
-    if path.name != "__init__.py":
-        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    if path.name == "beside.py":
+        assert f"    python -m {module}\n" in path.read_text()
+    elif path.name != "__init__.py":
         assert f"{module}:app" == target_of(path)
+
+
+async def test_beside() -> None:
+    """A Trio program serves beside its own task, whose readings every client gets."""
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-m", "examples.beside"], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        with trio.fail_after(20):
+            line = b""
+            while not line.endswith(b"\n"):
+                line += await process.stdout.receive_some()
+            url = line.decode().split()[-1].replace("http", "ws", 1)
+            async with connect(f"{url}/readings") as first, connect(f"{url}/readings") as second:
+                for ws in (first, second):
+                    assert float(str(await ws.recv())) < float(str(await ws.recv()))
+            async with connect(f"{url}/readings") as third:
+                await third.recv()
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
 
 
 async def test_echo() -> None:

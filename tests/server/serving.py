@@ -188,7 +188,7 @@ def for_websockets(app: ASGIApp) -> ASGIApp:
 def serve_by(way: str) -> Any:
     """Return `triows.serve`, or what is like it, by one of the ways; "tls" needs a certificate."""
 
-    async def serve_without_epoll(
+    async def serve_without_epoll(  # noqa: ASYNC128  # `Server.serve` calls it
         app: ASGIApp,
         config: Config | None = None,
         *,
@@ -218,7 +218,9 @@ async def serving(
     """Serve an app around a block; then the server drains, and must end by itself."""
     running = Running(way)
 
-    async def run(task_status: trio.TaskStatus[Sequence[str]]) -> None:
+    async def run(  # noqa: ASYNC128  # what it serves by calls it
+        task_status: trio.TaskStatus[Sequence[str]],
+    ) -> None:
         with running.scope:
             serve_it = partial(serve_by(way), app, secured, bind=bind)
             await serve_it(
