@@ -24,6 +24,8 @@ from triows.server._wire import Wire
 
 _CLOSE = "close_timeout"
 
+_UNTIL_CLAIMED = Limits().close_timeout
+
 
 class Closing:
     """Ends one connection, once, by whoever comes first.
@@ -55,7 +57,7 @@ class Closing:
         self._outgoing = outgoing
         self._timer = timer
         self._source = source
-        self._seconds = Limits().close_timeout
+        self._seconds = _UNTIL_CLAIMED
         self._gone: trio.lowlevel.ParkingLot | None = None
 
     def set_limits(self, limits: Limits) -> None:
