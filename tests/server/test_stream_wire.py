@@ -50,3 +50,22 @@ async def test_cancelled_from_outside() -> None:
 
     assert ["lost"] == user.log
     assert -1 == ours.fileno()
+
+
+async def test_a_peer_that_is_gone_when_writing_ends() -> None:
+    """Shutting down a socket whose peer has gone meanwhile ends the wire, and raises nothing."""
+
+    class Broken(trio.SocketStream):
+        async def send_eof(self) -> None:
+            await trio.lowlevel.checkpoint()
+            raise trio.BrokenResourceError
+
+    ours, theirs = tcp_pair()
+    wire, user = StreamWire(Broken(trio.socket.from_stdlib_socket(ours))), User()
+    wire.user = user
+    wire.end_writing()
+    with trio.fail_after(5):
+        await wire.run()
+    theirs.close()
+
+    assert ["lost"] == user.log
