@@ -1,5 +1,7 @@
 """A Trio stream as a wire: what every wire does, without TLS and with it."""
 
+import socket
+
 import pytest
 import trio
 
@@ -7,6 +9,7 @@ from tests.server.socket_wires import User, stream_of, tcp_pair
 from tests.server.wire_suite import WireSuite
 from tests.support import tracebacks
 from triows.server._stream_wire import StreamWire
+from triows.server._wire import RESET
 
 
 class TestPlain(WireSuite):
@@ -53,19 +56,15 @@ async def test_cancelled_from_outside() -> None:
 
 
 async def test_a_peer_that_is_gone_when_writing_ends() -> None:
-    """Shutting down a socket whose peer has gone meanwhile ends the wire, and raises nothing."""
-
-    class Broken(trio.SocketStream):
-        async def send_eof(self) -> None:
-            await trio.lowlevel.checkpoint()
-            raise trio.BrokenResourceError
-
+    """Shutting down a socket that was reset meanwhile ends the wire, and raises nothing."""
     ours, theirs = tcp_pair()
-    wire, user = StreamWire(Broken(trio.socket.from_stdlib_socket(ours))), User()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    theirs.close()
+    wire, user = StreamWire(stream_of(ours)), User()
     wire.user = user
+    wire.set_reading(False)
     wire.end_writing()
     with trio.fail_after(5):
         await wire.run()
-    theirs.close()
 
     assert ["lost"] == user.log
