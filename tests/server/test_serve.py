@@ -236,5 +236,5 @@ class TestFailures:
                 await client.wait_closed()
 
         assert 1011 == client.close_code
-        assert isinstance(caught.value.exceptions[0].__cause__ or caught.value, BaseException)
+        assert isinstance(caught.value.exceptions[0].__cause__, LookupError)
         assert ["LookupError"] == tracebacks(caplog)
