@@ -272,10 +272,9 @@ class App(Module):
         self, found: Found, scope: Scope, receive: Receive, send: Send
     ) -> Coroutine[Any, Any, None]:
         options = found[0].options
-        discard = options.incoming == "discard"
         # Admitted before anything else may run: a burst must not get past `max_connections`.
         ticket = self._lifespan.admit()
-        native = claim_native(scope, receive, send, options.limits, discard=discard)
+        native = claim_native(scope, receive, send, options.limits, discard=options.discards)
         if native is not None:
             return self._serve_natively(found, scope, ticket, native)
         return self._serve_over_asgi(found, scope, ticket, receive, send)
@@ -299,7 +298,7 @@ class App(Module):
                     send,
                     limits=options.limits,
                     timer=timer,
-                    discard=options.incoming == "discard",
+                    discard=options.discards,
                 ) as transport,
             ):
                 await self._run(found, scope, ticket, transport, in_own_task=True)
@@ -330,7 +329,7 @@ class App(Module):
             path_params=params,
             state=sdict({**self._lifespan.state, **scope.get("state", {})}),
             draining=self._lifespan.draining,
-            discard=route.options.incoming == "discard",
+            discard=route.options.discards,
             subprotocols=route.options.subprotocols,
         )
         connection = Connection(websocket, scope, transport, rules)

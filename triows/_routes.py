@@ -48,6 +48,11 @@ class Options:
     incoming: Incoming
     limits: Limits
 
+    @property
+    def discards(self) -> bool:
+        """What comes in is dropped."""
+        return self.incoming == "discard"
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:

@@ -15,6 +15,9 @@ from triows._headers import RawHeaders
 from triows._timer import Timer
 from triows._types import Data
 
+TURN_MASK = 31
+"""Every 32nd call is a full checkpoint; a power of two, so that counting costs one `&`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:

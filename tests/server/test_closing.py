@@ -65,7 +65,15 @@ async def open_side(room: int = UNLIMITED, *, is_lazy: bool = False) -> AsyncGen
     async with open_timer() as timer:
         side.inbox = Inbox(side, side.line, Limits())
         side.outgoing = Outgoing(side.wire, side.line, timer, Limits())
-        side.closing = Closing(side.line, side.wire, side.inbox, side.outgoing, timer, source=side)
+        side.closing = Closing(
+            side.line,
+            side.wire,
+            side.inbox,
+            side.outgoing,
+            timer=timer,
+            limits=Limits(),
+            source=side,
+        )
         yield side
 
 
@@ -415,7 +423,8 @@ class TestLost:
                 Slow(),
                 side.inbox,
                 side.outgoing,
-                side.outgoing._timer,
+                timer=side.outgoing._timer,
+                limits=Limits(),
                 source=side,
             )
             side.closing._wire.user = side  # type: ignore[attr-defined]

@@ -1,5 +1,7 @@
 """What the parts of a connection all know: how it ended, and who is told."""
 
+import pytest
+
 from triows._close import CloseInfo
 from triows._errors import ConnectionClosed
 from triows.server._line import Line
@@ -82,3 +84,14 @@ class TestLose:
 
         assert not line.lose()
         assert THEIRS == line.closed
+
+
+def test_check_open() -> None:
+    """It lets pass whoever asks before the end, and nobody after it."""
+    line = Line()
+    line.check_open()
+    line.lose()
+
+    with pytest.raises(ConnectionClosed) as caught:
+        line.check_open()
+    assert line.closed is caught.value.info

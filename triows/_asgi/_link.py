@@ -17,10 +17,6 @@ PEER_IS_GONE = (
 )
 """What servers raise out of `receive` and `send` when the peer has left."""
 
-TURN_MASK = 31
-"""Every 32nd call is a full checkpoint; a power of two, so that counting costs one `&`."""
-
-
 GONE: Event = {"type": "websocket.disconnect", "code": ABNORMAL}
 """What a server should have said that raised instead."""
 

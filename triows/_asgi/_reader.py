@@ -22,12 +22,12 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from triows._asgi._link import TURN_MASK, Link, departure
+from triows._asgi._link import Link, departure
 from triows._close import TRY_AGAIN_LATER
 from triows._errors import MessageTooBig
 from triows._limits import Limits
 from triows._timer import Timer
-from triows._transport import size_of
+from triows._transport import TURN_MASK, size_of
 from triows._types import Data, Event, Receive
 
 UNATTENDED = 0.25

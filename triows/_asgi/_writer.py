@@ -19,13 +19,13 @@ from contextlib import contextmanager
 
 import trio
 
-from triows._asgi._link import PEER_IS_GONE, TURN_MASK, Link
+from triows._asgi._link import PEER_IS_GONE, Link
 from triows._close import ABNORMAL
 from triows._errors import ConnectionClosed
 from triows._limits import Limits
 from triows._logs import error_log
 from triows._timer import Timer, Watchdog
-from triows._transport import Prepared, size_of
+from triows._transport import TURN_MASK, Prepared, size_of
 from triows._turnstile import Turnstile
 from triows._types import Data, Event, Send
 

@@ -17,6 +17,7 @@ from hypercorn.config import Sockets, SocketTypeError
 
 from triows.cli._settings import reason_of
 from triows.cli._statuses import CANNOT_LISTEN, CommandError
+from triows.server._sockets import name_of
 
 UNIX = "unix:"
 
@@ -50,8 +51,8 @@ def close(sockets: Sockets) -> None:
 
 def addresses_of(sockets: Sockets) -> list[str]:
     """Return where clients connect: "http://127.0.0.1:8000", "unix:/path"."""
-    secure = [_address_of("https", sock) for sock in sockets.secure_sockets]
-    return secure + [_address_of("http", sock) for sock in sockets.insecure_sockets]
+    secure = [name_of("https", sock) for sock in sockets.secure_sockets]
+    return secure + [name_of("http", sock) for sock in sockets.insecure_sockets]
 
 
 def _one_by_one(config: Config) -> Generator[Config]:
@@ -112,11 +113,3 @@ def _removing_file(bind: str) -> Generator[None]:
         with suppress(FileNotFoundError):
             if path.stat().st_ino == ours:
                 path.unlink()
-
-
-def _address_of(scheme: str, sock: socket.socket) -> str:
-    name = sock.getsockname()
-    if sock.family == socket.AF_UNIX:
-        return f"{UNIX}{name}"
-    host, port = name[:2]
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -9,6 +9,7 @@ import trio
 
 from triows._close import ABNORMAL, INTERNAL_ERROR, NORMAL, CloseInfo, check_code, cut_reason
 from triows._errors import ConnectionClosed, StateError
+from triows._headers import RawHeaders
 from triows._limits import Limits
 from triows._logs import client_of, error_log
 from triows._transport import as_message
@@ -105,8 +106,7 @@ class Channel:
             text = event.get("text")
             await transport.send(as_message(event.get("bytes") if text is None else text))
         elif not transport.is_accepted and kind == "websocket.accept":
-            headers = [(bytes(k).lower(), bytes(v)) for k, v in event.get("headers") or ()]
-            await transport.accept(event.get("subprotocol"), headers)
+            await transport.accept(event.get("subprotocol"), _headers_of(event))
             self._response = None
         elif not transport.is_accepted and kind == f"{_RESPONSE}.start":
             await trio.lowlevel.checkpoint()
@@ -132,10 +132,9 @@ class Channel:
         if event.get("more_body", False):
             await trio.lowlevel.checkpoint()
             return
-        headers = [(bytes(k).lower(), bytes(v)) for k, v in start.get("headers") or ()]
-        await self._reject(start["status"], headers, bytes(self._body))
+        await self._reject(start["status"], _headers_of(start), bytes(self._body))
 
-    async def _reject(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    async def _reject(self, status: int, headers: RawHeaders, body: bytes) -> None:
         await self._transport.reject(status, headers, body)
         self._status = status
 
@@ -185,6 +184,10 @@ class Channel:
                     self._log(logging.ERROR, "is refused: the app returned without an answer")
                 await self._reject(500, [], b"Internal Server Error")
         await transport.finish()
+
+
+def _headers_of(event: Event) -> RawHeaders:
+    return [(bytes(name).lower(), bytes(value)) for name, value in event.get("headers") or ()]
 
 
 def _ignore() -> None:

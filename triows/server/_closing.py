@@ -24,8 +24,6 @@ from triows.server._wire import Wire
 
 _CLOSE = "close_timeout"
 
-_UNTIL_CLAIMED = Limits().close_timeout
-
 
 class Closing:
     """Ends one connection, once, by whoever comes first.
@@ -36,6 +34,7 @@ class Closing:
         inbox: What has been received.
         outgoing: What is sent.
         timer: Keeps `close_timeout`.
+        limits: Those of the server.
         source: Reads the rest, for the peer's close frame.
     """
 
@@ -47,8 +46,9 @@ class Closing:
         wire: Wire,
         inbox: Inbox,
         outgoing: Outgoing,
-        timer: Timer,
         *,
+        timer: Timer,
+        limits: Limits,
         source: Source,
     ) -> None:
         self._line = line
@@ -57,7 +57,7 @@ class Closing:
         self._outgoing = outgoing
         self._timer = timer
         self._source = source
-        self._seconds = _UNTIL_CLAIMED
+        self._seconds = limits.close_timeout
         self._gone: trio.lowlevel.ParkingLot | None = None
 
     def set_limits(self, limits: Limits) -> None:

@@ -5,9 +5,9 @@ from typing import Protocol
 import trio
 
 from triows._limits import Limits
-from triows._transport import size_of
+from triows._transport import TURN_MASK, size_of
 from triows._types import Data
-from triows.server._line import TURN_MASK, Line
+from triows.server._line import Line
 
 
 class Source(Protocol):

@@ -6,9 +6,6 @@ from dataclasses import replace
 from triows._close import ABNORMAL, CloseInfo
 from triows._errors import ConnectionClosed, PeerError
 
-TURN_MASK = 31
-"""Every 32nd call is a full checkpoint; a power of two, so that counting costs one `&`."""
-
 
 class Line:
     """The state of a connection.
@@ -52,6 +49,11 @@ class Line:
         """Return the exception for whoever wants to go on; to be called after the end."""
         assert self.closed is not None, "it is asked for when `closed` was seen"
         return ConnectionClosed(self.closed, self.owner)
+
+    def check_open(self) -> None:
+        """Raise `ConnectionClosed` if it has ended."""
+        if self.closed is not None:
+            raise self.ended()
 
     @property
     def is_closed_here(self) -> bool:

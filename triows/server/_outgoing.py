@@ -13,11 +13,11 @@ import trio
 from triows._close import ABNORMAL
 from triows._limits import Limits
 from triows._timer import Timer, Watchdog
-from triows._transport import Prepared
+from triows._transport import TURN_MASK, Prepared
 from triows._turnstile import Turnstile
 from triows._types import Data
 from triows.server._frames import encode_message
-from triows.server._line import TURN_MASK, Line
+from triows.server._line import Line
 from triows.server._wire import Wire
 
 _WRITE = "send_timeout"
@@ -99,15 +99,11 @@ class Outgoing:
             if self._unblocked is None:
                 self._unblocked = trio.lowlevel.ParkingLot()
             await self._unblocked.park()
-        self._check_open()
-
-    def _check_open(self) -> None:
-        if self._line.closed is not None:
-            raise self._line.ended()
+        self._line.check_open()
 
     def send_nowait(self, prepared: Prepared) -> bool:
         """Queue a message, if there is room; see `Transport.send_nowait`."""
-        self._check_open()
+        self._line.check_open()
         frame = prepared.frame
         if frame is None:
             frame = prepared.keep_frame(encode_message(prepared.message))

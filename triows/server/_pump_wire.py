@@ -116,6 +116,7 @@ class PumpWire:
             self._keep(data)
             return
         self._written_in = turn
+        # As `flush`: no call between, on the way of every message.
         try:
             sent = self._sock.send(data)
         except BlockingIOError:
@@ -125,7 +126,7 @@ class PumpWire:
             return
         self.written += sent
         if sent < len(data):
-            self._block([memoryview(data)[sent:]], len(data) - sent)
+            self._block(data, sent)
 
     def _keep(self, data: bytes) -> None:
         if self._then is not None or self._is_broken:
@@ -157,32 +158,30 @@ class PumpWire:
             return
         self.written += sent
         if sent < len(data):
-            self._block([memoryview(data)[sent:]], len(data) - sent)
-            return
-        self._kept = ()
-        self.unsent = 0
-        if self.is_blocked:
-            self.is_blocked = False
-            self._watch()
-            self.user.unblocked()
-        self._end_if_written()
+            self._block(data, sent)
+        else:
+            self._keep_nothing()
+            self._end_if_written()
 
-    def _block(self, rest: list[bytes | memoryview], size: int) -> None:
-        self._kept = rest
-        self.unsent = size
+    def _block(self, data: bytes | memoryview, sent: int) -> None:
+        self._kept = [memoryview(data)[sent:]]
+        self.unsent = len(data) - sent
         if not self.is_blocked:
             self.is_blocked = True
             self._watch()
 
-    def _break(self) -> None:
-        # The peer is gone, but may have said why: that is still to be read.
-        self._is_broken = True
+    def _keep_nothing(self) -> None:
         self._kept = ()
         self.unsent = 0
         if self.is_blocked:
             self.is_blocked = False
             self._watch()
             self.user.unblocked()
+
+    def _break(self) -> None:
+        # The peer is gone, but may have said why: that is still to be read.
+        self._is_broken = True
+        self._keep_nothing()
         if not self._is_reading:
             self._close()
         self._end_if_written()

@@ -74,7 +74,15 @@ class ServerTransport:
         self._line = Line()
         self._inbox = Inbox(self, self._line, limits)
         self._outgoing = Outgoing(wire, self._line, timer, limits)
-        self._closing = Closing(self._line, wire, self._inbox, self._outgoing, timer, source=self)
+        self._closing = Closing(
+            self._line,
+            wire,
+            self._inbox,
+            self._outgoing,
+            timer=timer,
+            limits=limits,
+            source=self,
+        )
         self._keepalive: Keepalive | None = None
         self._decoder: Decoder | None = None  # from the accept on
         self._early = b""  # what came before the handshake was accepted
@@ -147,8 +155,7 @@ class ServerTransport:
     async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None:
         """Answer the handshake with 101."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._line.closed is not None:
-            raise self._line.ended()
+        self._line.check_open()
         assert self._opening is not None, "a handshake that is open is answered once"
         response, deflate = self._opening.accept(subprotocol, headers)
         self._opening = None
@@ -173,8 +180,7 @@ class ServerTransport:
     async def reject(self, status: int, headers: RawHeaders, body: bytes) -> None:
         """Answer the handshake with an HTTP response."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._line.closed is not None:
-            raise self._line.ended()
+        self._line.check_open()
         self._refuse(status, headers, body)
 
     def _refuse(self, status: int, headers: RawHeaders, body: bytes) -> None:
