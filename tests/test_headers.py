@@ -118,6 +118,11 @@ def test_raw_control_character(form: bytes, hostile: bytes) -> None:
         check_raw_headers([(b"x", form % hostile)])
 
 
+def test_raw_headers_that_are_fine() -> None:
+    """A value may have tabs, and bytes above ASCII."""
+    check_raw_headers([(b"x-a", b"a\tb"), (b"X-B", b"\xe4"), (b"x-c", b"")])
+
+
 @given(st.text(), st.lists(st.integers(0, 0xFF).map(chr)).map("".join))
 def test_what_is_encoded_here_passes(name: str, value: str) -> None:
     """The two rules are one: what `encode_headers` lets through can be written as it is."""
