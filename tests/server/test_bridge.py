@@ -24,7 +24,7 @@ from websockets.frames import Frame, Opcode
 
 from tests.support import lines
 from triows._types import ASGIApp, Receive, Scope, Send
-from triows.server._bridge import Bridge, PlainReplayStream, ReplayStream, TLSReplayStream
+from triows.server._bridge import GRACE, Bridge, PlainReplayStream, ReplayStream, TLSReplayStream
 
 Contexts: TypeAlias = tuple[ssl.SSLContext, ssl.SSLContext]
 
@@ -326,6 +326,16 @@ class TestHTTP2:
 
             assert (":status", "200") in response.headers
             assert b"\x81\x05hello" == (await client.wait_for(h2.events.DataReceived)).data
+
+    async def test_a_client_that_left(self, autojump_clock: trio.testing.MockClock) -> None:
+        """The window of its stream never opens: what waits for that is cancelled after a grace."""
+        began = trio.current_time()
+        async with served(Bridge(flood, Config(), {})) as stream:
+            client = H2Client(stream)
+            await client.open(1, ends=True, method="GET")
+            await client.wait_for(h2.events.DataReceived)
+
+        assert began + GRACE == trio.current_time()
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
+from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
@@ -18,6 +19,10 @@ from triows._limits import Limits
 from triows._types import ASGIApp
 
 TLSStream: TypeAlias = trio.SSLStream[trio.SocketStream]
+
+
+GRACE = Limits().disconnect_grace
+"""Seconds that an app has over HTTP/2 once the client has left."""
 
 
 class ReplayStream:
@@ -90,6 +95,11 @@ class Connection(TCPServer):
     async def _read_data(self) -> None:
         await super()._read_data()
         self._client_left = True
+        if isinstance(self.protocol.protocol, H2Protocol):
+            # A stream of HTTP/2 waits for ever for its window to open.
+            nursery = self._task_group._nursery
+            assert nursery is not None, "it is open around all that is read"
+            nursery.cancel_scope.deadline = trio.current_time() + GRACE
         await self.idle_task.stop()
 
     async def _idle_timeout(self) -> None:

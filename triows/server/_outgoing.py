@@ -95,7 +95,7 @@ class Outgoing:
     async def _wait_unblocked(self) -> None:
         """Wait until the wire has nothing to write; no checkpoint if it has not."""
         while self._wire.is_blocked and self._line.closed is None:
-            self._watch()
+            self.watch()
             if self._unblocked is None:
                 self._unblocked = trio.lowlevel.ParkingLot()
             await self._unblocked.park()
@@ -117,7 +117,7 @@ class Outgoing:
         """Write a frame, or part of the handshake, behind everything that was written."""
         self._wire.write(frame)
         if self._wire.is_blocked:
-            self._watch()
+            self.watch()
 
     def wake(self) -> None:
         """Let everybody who waits look again."""
@@ -126,7 +126,8 @@ class Outgoing:
 
     # A peer that does not read
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
+        """See to it that the peer reads on; to be called when the wire is blocked."""
         if self._watchdog is None:
             self._watchdog = Watchdog(
                 self._timer,

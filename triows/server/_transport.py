@@ -31,6 +31,16 @@ from triows.server._outgoing import Outgoing
 from triows.server._wire import Wire
 
 _STALL = "stall_timeout"
+_REST = "rest"
+
+_SHARE = 1024 * 1024
+"""What is taken of one read before everybody else has a turn, in bytes that reach no inbox.
+
+A thousandth of what a client sends may be a compressed megabyte, or a ping.
+"""
+
+_EVENT = 1024
+"""What an event without bytes counts as."""
 
 
 class ServerTransport:
@@ -49,6 +59,7 @@ class ServerTransport:
         "_early",
         "_inbox",
         "_is_claimed",
+        "_is_resting",
         "_is_timed",
         "_keepalive",
         "_last_received",
@@ -91,6 +102,7 @@ class ServerTransport:
         self._last_received = 0.0
         self._is_timed = False
         self._is_claimed = False
+        self._is_resting = False
         self._discards = False
 
     def claim(self, limits: Limits, *, discard: bool) -> bool:
@@ -223,7 +235,7 @@ class ServerTransport:
         elif self._decoder is not None:
             if not self._line.is_deaf:
                 self._decoder.feed(data)
-                if not self._inbox.is_full:
+                if not (self._inbox.is_full or self._is_resting):
                     self._parse()
         elif self._line.closed is None:
             # No decent client sends before it has its answer; no more than this is kept.
@@ -233,26 +245,43 @@ class ServerTransport:
     def _parse(self) -> None:
         decoder, inbox = self._decoder, self._inbox
         assert decoder is not None, "there is one from the accept to the end of understanding"
+        share = _SHARE
         try:
             while (event := decoder.next_event()) is not None:
                 if isinstance(event, str | bytes):
-                    if self._line.is_closed_here:
-                        continue
-                    self._received += 1
-                    if self._is_timed:
-                        self._last_received = trio.current_time()
-                    if not self._discards:
-                        inbox.put(event)
-                        if inbox.is_full or inbox.is_held:
-                            self._fill()
-                            return
+                    if not self._line.is_closed_here:
+                        self._received += 1
+                        if self._is_timed:
+                            self._last_received = trio.current_time()
+                        if not self._discards:
+                            inbox.put(event)
+                            if inbox.is_full or inbox.is_held:
+                                self._fill()
+                                return
+                            continue
+                    share -= len(event)
                 elif isinstance(event, CloseFrame):
                     self._closing.hear_close(event)
                     return
                 else:
                     self._hear_control(event)
+                share -= _EVENT
+                if share <= 0:
+                    self._rest()
+                    return
         except PeerError as fault:
             self._closing.fail(fault)
+
+    def _rest(self) -> None:
+        """Go on with what is left of the read after the others had a turn."""
+        self._is_resting = True
+        self.timer.set(_REST, trio.current_time(), self._end_rest)
+        self.choose_reading()
+
+    def _end_rest(self) -> None:
+        self._is_resting = False
+        if self.may_read():
+            self.read_on()
 
     def _hear_control(self, event: Ping | Pong) -> None:
         if isinstance(event, Pong):
@@ -262,6 +291,8 @@ class ServerTransport:
             # Of several pings the last may be answered alone (RFC 6455 §5.5.3).
             if self._wire.is_blocked:
                 self._pong = encode_pong(event.payload)
+                # What has blocked it may have been flushed long after it was written.
+                self._outgoing.watch()
             else:
                 self._outgoing.write(encode_pong(event.payload))
 
@@ -312,6 +343,8 @@ class ServerTransport:
 
     def may_read(self) -> bool:
         """Return whether what the peer sends is taken now; after the end it always is."""
+        if self._is_resting:
+            return False
         if self._line.closed is not None:
             return True
         inbox = self._inbox
@@ -344,6 +377,13 @@ class ServerTransport:
         """End the connection for want of anybody to serve it; the wire closes by itself."""
         self.dismiss(GOING_AWAY, "")
         self._closing.leave()
+        # The garbage collector takes its time, and a message, whole or not, a megabyte; a fault
+        # holds one by its traceback.
+        self._line.is_deaf = True
+        self._line.fault = None
+        self._decoder = None
+        self._early = b""
+        self._inbox.clear()
 
     async def finish(self) -> None:
         """Wait until the socket is closed, at most `close_timeout` from the last step."""
