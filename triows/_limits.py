@@ -35,7 +35,7 @@ class Limits:
         max_message_size: Bytes of one message, after inflation; larger is 1009.
         inbox_messages: Messages kept for a handler that is busy elsewhere.
         inbox_bytes: Bytes kept likewise; the last message may pass it.
-        outbox_bytes: Bytes queued by `send_nowait` for a peer that reads slowly.
+        outbox_bytes: Bytes of published messages that wait for a peer that reads slowly.
         max_connections: Connections of the app at a time (then HTTP 503), or None.
             Meaningful on the app only.
 

@@ -6,47 +6,17 @@ the connection decides what becomes of the handler.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from triows._close import CloseInfo
 from triows._errors import PeerError
 from triows._headers import RawHeaders
+from triows._outbox import Lane, Prepared
 from triows._timer import Timer
 from triows._types import Data
 
 TURN_MASK = 31
 """Every 32nd call is a full checkpoint; a power of two, so that counting costs one `&`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A message encoded once, to be sent to many.
-
-    Attributes:
-        message: The message.
-        size: Its length in bytes, which is what outboxes count.
-        frame: The message as it goes over the wire, once a transport has made it.
-    """
-
-    message: Data
-    size: int = field(init=False)
-    frame: bytes | None = field(init=False, default=None, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "size", size_of(self.message))
-
-    def keep_frame(self, frame: bytes) -> bytes:
-        """Keep the frame for the transports that come after the first, and return it."""
-        object.__setattr__(self, "frame", frame)
-        return frame
-
-
-def size_of(message: Data) -> int:
-    """Return how many bytes the message is on the wire, before deflate."""
-    if isinstance(message, bytes) or message.isascii():
-        return len(message)
-    return len(message.encode())
 
 
 def as_message(value: object) -> Data:
@@ -143,8 +113,14 @@ class Transport(Protocol):
             ConnectionClosed: The connection has ended.
         """
 
-    def send_nowait(self, prepared: Prepared) -> bool:
-        """Queue a message and return True, or False if the outbox has no room for it.
+    def send_nowait(self, prepared: Prepared, lane: Lane | None = None) -> bool:
+        """Send a message now, or queue it for a peer that reads slowly.
+
+        One that belongs to a subscription is queued in its lane, whose policy says
+        what happens when there is no room.
+
+        Returns:
+            Whether it goes out, as things stand. False: there was no room for it.
 
         Raises:
             ConnectionClosed: The connection has ended.

@@ -17,8 +17,9 @@ from triows._close import CloseInfo
 from triows._errors import ConnectionClosed, MessageTooBig
 from triows._guard import STUCK
 from triows._limits import Limits
+from triows._outbox import Prepared
 from triows._timer import open_timer
-from triows._transport import Prepared, Transport
+from triows._transport import Transport
 from triows._types import Data, Event, Receive, Scope, Send
 from triows.testing._peer import Peer
 from triows.testing._wire import Wire

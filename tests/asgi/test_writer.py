@@ -13,8 +13,8 @@ from triows._asgi._writer import STEP, Writer
 from triows._close import CloseInfo
 from triows._errors import ConnectionClosed
 from triows._limits import Limits
+from triows._outbox import OVERHEAD, Lane, Prepared, Tally
 from triows._timer import open_timer
-from triows._transport import Prepared
 from triows._types import Data, Event, Send
 
 OURS = CloseInfo(1000, "", by_peer=False)
@@ -470,28 +470,40 @@ class TestOutbox:
         """A message for which there is no room is refused, and there is room again later."""
         server = Server()
         server.is_stuck = True
-        async with open_writer(server.send, limits=Limits(outbox_bytes=100)) as writer:
-            # The first is with the server and counts no more; a header is ten bytes at most.
+        limits = Limits(outbox_bytes=3 * OVERHEAD)
+        async with open_writer(server.send, limits=limits) as writer:
+            # The first is with the server and counts no more.
             queue(writer, "x" * 50)
             await wait_all_tasks_blocked()
             assert [True, False, True, False] == queue(
-                writer, "\N{EURO SIGN}" * 20, "x" * 21, "x" * 20, ""
+                writer, "\N{EURO SIGN}" * 20, "x" * 5, "x" * 4, ""
             )
 
             server.come_unstuck()
             await wait_all_tasks_blocked()
             assert [True] == queue(writer, "x" * 90)
 
-    async def test_a_message_larger_than_the_outbox(self, autojump_clock: MockClock) -> None:
-        """A message that would never fit is refused, however empty the outbox is."""
-        async with open_writer(Server().send, limits=Limits(outbox_bytes=100)) as writer:
-            assert [False] == queue(writer, "x" * 91)
+    async def test_a_policy(self, autojump_clock: MockClock) -> None:
+        """Messages of a subscription are dropped as its policy says."""
+        server = Server()
+        server.is_stuck = True
+        tally = Tally()
+        lane = Lane("drop_oldest", 2, tally)
+        async with open_writer(server.send) as writer:
+            queue(writer, "with the server")
+            await wait_all_tasks_blocked()
+            assert all(writer.send_nowait(Prepared(text), lane) for text in "abcd")
+            server.come_unstuck()
+            await wait_all_tasks_blocked()
+
+        assert 2 == tally.dropped
+        assert ["with the server", "c", "d"] == server.messages
 
     async def test_empty_messages_are_not_free(self, autojump_clock: MockClock) -> None:
         """Also messages without a byte fill the outbox of a peer that does not read."""
         server = Server()
         server.is_stuck = True
-        async with open_writer(server.send, limits=Limits(outbox_bytes=100)) as writer:
+        async with open_writer(server.send, limits=Limits(outbox_bytes=10 * OVERHEAD)) as writer:
             assert 10 == sum(queue(writer, *[""] * 1000))
 
     async def test_a_send_comes_after_what_was_queued_before(

@@ -20,7 +20,7 @@ STAIRS = (
         "_types",
     ),
     ("_errors", "_guard", "_limits"),
-    ("_converters",),
+    ("_converters", "_outbox"),
     ("_codecs", "_datastructures", "_endings", "_paths", "_pipes", "_transport"),
     ("_answers", "_asgi", "_flow", "_native", "_origins", "_request", "_routing", "_rules"),
     ("_websocket",),

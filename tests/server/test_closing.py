@@ -11,8 +11,8 @@ from tests.server.wires import UNLIMITED, MemoryWire, Quiet, Record, close, fram
 from triows._close import CloseInfo
 from triows._errors import ConnectionClosed, InvalidMessage, ProtocolViolation
 from triows._limits import Limits
+from triows._outbox import Prepared
 from triows._timer import open_timer
-from triows._transport import Prepared
 from triows.server._closing import Closing
 from triows.server._frames import CloseFrame
 from triows.server._inbox import Inbox

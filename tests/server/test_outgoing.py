@@ -11,13 +11,14 @@ from tests.server.wires import UNLIMITED, MemoryWire, Record, frames_in, text
 from triows._close import CloseInfo
 from triows._errors import ConnectionClosed
 from triows._limits import Limits
+from triows._outbox import OVERHEAD, Lane, Prepared, Tally
 from triows._timer import open_timer
-from triows._transport import Prepared
 from triows._types import Data
-from triows.server._frames import encode_ping
+from triows.server._frames import encode_close, encode_ping
 from triows.server._line import Line
 from triows.server._outgoing import Outgoing
 
+OURS = CloseInfo(1000, "", by_peer=False)
 THEIRS = CloseInfo(1001, "", by_peer=True, clean=True)
 
 
@@ -328,38 +329,111 @@ class TestSendNowait:
             assert [text("plain")] == frames_in(wire.seen)
 
     async def test_a_full_outbox(self, autojump_clock: MockClock) -> None:
-        """Frames are queued up to `outbox_bytes`; what the kernel has taken does not count."""
-        limits = Limits(outbox_bytes=20)
+        """Behind a peer that does not read messages are queued up to `outbox_bytes`."""
+        limits = Limits(outbox_bytes=2 * OVERHEAD + 4)
         async with open_outgoing(room=5, limits=limits) as (outgoing, wire, _):
-            assert outgoing.send_nowait(Prepared("12345678"))
-            assert outgoing.send_nowait(Prepared("12345678"))
-            assert not outgoing.send_nowait(Prepared("1234"))
-            assert outgoing.send_nowait(Prepared("123"))
-            assert 20 == wire.unsent
-            assert 3 == outgoing.sent
+            queued = [outgoing.send_nowait(Prepared(m)) for m in ("begun", "one", "two", "3", "4")]
+            assert [True, True, False, True, False] == queued
+            assert 1 == outgoing.sent
 
-            wire.read(6)
-            assert outgoing.send_nowait(Prepared("1234"))
+            wire.read()
+            assert [text(m) for m in ("begun", "one", "3")] == frames_in(wire.seen)
+            assert 3 == outgoing.sent
+            assert outgoing.send_nowait(Prepared("5"))
 
     async def test_other_limits(self, autojump_clock: MockClock) -> None:
         """The limits of a route replace those of the server."""
-        async with open_outgoing() as (outgoing, *_):
-            outgoing.set_limits(Limits(outbox_bytes=3))
+        async with open_outgoing(room=0) as (outgoing, *_):
+            outgoing.set_limits(Limits(outbox_bytes=OVERHEAD + 1))
 
-            assert outgoing.send_nowait(Prepared("1"))
-            assert not outgoing.send_nowait(Prepared("12"))
+            assert [True, True, False] == [outgoing.send_nowait(Prepared(m)) for m in "123"]
 
-    async def test_before_those_that_wait(self, autojump_clock: MockClock) -> None:
-        """It stands behind what is written, not behind what has yet to be."""
-        async with open_outgoing(room=3) as (outgoing, wire, _), trio.open_nursery() as nursery:
-            for message in ("one", "waits"):
-                nursery.start_soon(outgoing.send, message)
-                await wait_all_tasks_blocked()
-            outgoing.send_nowait(Prepared("two"))
+    async def test_the_policy_of_a_subscription(self, autojump_clock: MockClock) -> None:
+        """What has to go when there is no room is for its lane to say."""
+        tally = Tally()
+        lane = Lane("drop_oldest", 2, tally)
+        async with open_outgoing(room=0) as (outgoing, wire, _):
+            assert all(outgoing.send_nowait(Prepared(m), lane) for m in "abcde")
             wire.read()
-            await wait_all_tasks_blocked()
 
-            assert [text("one"), text("two"), text("waits")] == frames_in(wire.seen)
+            assert 2 == tally.dropped
+            assert [text("a"), text("d"), text("e")] == frames_in(wire.seen)
+
+    async def test_a_peer_that_reads_a_little(self, autojump_clock: MockClock) -> None:
+        """What it reads of makes room for the next ones, in order."""
+        async with open_outgoing(room=4) as (outgoing, wire, _):
+            for message in "abcdefgh":
+                outgoing.send_nowait(Prepared(message))
+            for _ in range(10):
+                wire.read(2)
+
+            assert [text(m) for m in "abcdefgh"] == frames_in(wire.seen)
+            assert 8 == outgoing.sent
+
+    async def test_among_those_that_wait(self, autojump_clock: MockClock) -> None:
+        """Messages of both kinds leave in the order of the calls."""
+        async with open_outgoing(room=3) as (outgoing, wire, _), trio.open_nursery() as nursery:
+            for i in range(0, 10, 2):
+                nursery.start_soon(outgoing.send, str(i))
+                await wait_all_tasks_blocked()
+                outgoing.send_nowait(Prepared(str(i + 1)))
+            for _ in range(100):
+                wire.read(1)
+                await wait_all_tasks_blocked()
+
+            assert [text(str(i)) for i in range(10)] == frames_in(wire.seen)
+
+    async def test_a_queue_that_never_ends_starves_no_send(self, autojump_clock: MockClock) -> None:
+        """A send waits for what was queued before it, and for itself; not for what comes later."""
+        async with open_outgoing(room=0) as (outgoing, wire, _), trio.open_nursery() as nursery:
+
+            async def publish() -> None:
+                while True:
+                    outgoing.send_nowait(Prepared("published"))
+                    wire.read(8)
+                    await trio.sleep(1)
+
+            nursery.start_soon(publish)
+            await trio.sleep(10)
+            with trio.fail_after(60):
+                await send_all(outgoing, "sent", "sent", "sent")
+            nursery.cancel_scope.cancel()
+
+    async def test_a_cancelled_call_leaves_the_queue_alone(self, autojump_clock: MockClock) -> None:
+        """What was queued behind a call that gives up goes out all the same."""
+        async with open_outgoing(room=3) as (outgoing, wire, _):
+            outgoing.send_nowait(Prepared("begun"))
+            with trio.move_on_after(1):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(outgoing.send, "not this")
+                    nursery.start_soon(outgoing.send, "nor this")
+                    await wait_all_tasks_blocked()
+                    outgoing.send_nowait(Prepared("queued"))
+            wire.read()
+
+            assert [text("begun"), text("queued")] == frames_in(wire.seen)
+
+    async def test_before_the_end(self, autojump_clock: MockClock) -> None:
+        """What is queued goes out before the last frame."""
+        async with open_outgoing(room=0) as (outgoing, wire, line):
+            for message in "ab":
+                outgoing.send_nowait(Prepared(message))
+            line.closed = OURS
+            outgoing.finish(encode_close(1000, ""))
+            wire.read()
+
+            assert [text("a"), text("b"), (8, b"\x03\xe8")] == frames_in(wire.seen)
+
+    async def test_a_peer_that_has_closed(self, autojump_clock: MockClock) -> None:
+        """What is queued for a peer that wants no more is dropped."""
+        async with open_outgoing(room=0) as (outgoing, wire, line):
+            for message in "ab":
+                outgoing.send_nowait(Prepared(message))
+            line.closed = THEIRS
+            outgoing.wake()
+            wire.read()
+
+            assert [text("a")] == frames_in(wire.seen)
 
     async def test_after_the_end(self, autojump_clock: MockClock) -> None:
         """It raises as `send` does."""

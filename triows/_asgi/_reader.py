@@ -26,8 +26,9 @@ from triows._asgi._link import Link, departure
 from triows._close import TRY_AGAIN_LATER
 from triows._errors import MessageTooBig
 from triows._limits import Limits
+from triows._outbox import size_of
 from triows._timer import Timer
-from triows._transport import TURN_MASK, size_of
+from triows._transport import TURN_MASK
 from triows._types import Data, Event, Receive
 
 UNATTENDED = 0.25

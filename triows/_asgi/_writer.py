@@ -13,7 +13,6 @@ succeed, and without a checkpoint; so every call here makes its own.
 """
 
 import contextvars
-from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -24,16 +23,13 @@ from triows._close import ABNORMAL
 from triows._errors import ConnectionClosed
 from triows._limits import Limits
 from triows._logs import error_log
+from triows._outbox import Lane, Outbox, Prepared, size_of
 from triows._timer import Timer, Watchdog
-from triows._transport import TURN_MASK, Prepared, size_of
+from triows._transport import TURN_MASK
 from triows._turnstile import Turnstile
 from triows._types import Data, Event, Send
 
 _WRITE = "send_timeout"
-
-_HEADER = 10
-"""Bytes: a frame's header at most (RFC 6455 §5.2). Without it empty messages would be free."""
-
 
 STEP = 64 * 1024
 """Bytes of a message that are progress. What a server has written of one cannot be seen, so a
@@ -57,9 +53,7 @@ class Writer:
         "_link",
         "_nursery",
         "_outbox",
-        "_outbox_bytes",
         "_outbox_filled",
-        "_queued",
         "_scopes",
         "_steps",
         "_timer",
@@ -92,9 +86,7 @@ class Writer:
             patience=self._steps_to_go,
         )
         self._is_close_sent = False
-        self._outbox: deque[Prepared] = deque()
-        self._outbox_bytes = 0
-        self._queued = 0  # messages ever queued, to tell those before a call from those after
+        self._outbox = Outbox(limits.outbox_bytes)
         self._scopes: set[trio.CancelScope] = set()
         self._outbox_filled: trio.lowlevel.ParkingLot | None = None
 
@@ -107,7 +99,7 @@ class Writer:
         """Send a message, after those of earlier calls."""
         # On the way of every message: the calls that are not made here are made good below.
         await trio.lowlevel.checkpoint_if_cancelled()
-        earlier = self._queued
+        earlier = self._outbox.number
         turnstile = self._turnstile
         if turnstile.is_taken:
             await turnstile.enter()
@@ -117,7 +109,7 @@ class Writer:
             self._turn += 1
             if not self._turn & TURN_MASK:
                 await trio.lowlevel.checkpoint()
-            if self._outbox:
+            if self._outbox.count:
                 await self._flush(earlier)
             if self._link.closed is not None:
                 raise self._link.ended()
@@ -205,16 +197,12 @@ class Writer:
 
     # The outbox
 
-    def send_nowait(self, prepared: Prepared) -> bool:
+    def send_nowait(self, prepared: Prepared, lane: Lane | None = None) -> bool:
         """Queue a message for the writer task, which starts at the first one."""
         if self._link.closed is not None:
             raise self._link.ended()
-        size = prepared.size + _HEADER
-        if self._outbox_bytes + size > self._limits.outbox_bytes:
+        if not self._outbox.put(prepared, lane):
             return False
-        self._outbox.append(prepared)
-        self._outbox_bytes += size
-        self._queued += 1
         if self._outbox_filled is None:
             self._outbox_filled = trio.lowlevel.ParkingLot()
             # In the connection's context: the publisher's would live as long as this task.
@@ -225,17 +213,16 @@ class Writer:
     async def _flush_for_ever(self, filled: trio.lowlevel.ParkingLot) -> None:
         with self._interruptible():
             while self._link.closed is None:
-                earlier = self._queued
+                earlier = self._outbox.number
                 async with self._turnstile:
                     await self._flush(earlier)
-                if self._link.closed is None and not self._outbox:
+                if self._link.closed is None and not self._outbox.count:
                     await filled.park()
 
-    async def _flush(self, count: int) -> None:
-        """Write the first `count` of all messages ever queued, as far as that is left to do."""
-        while self._queued - len(self._outbox) < count and not self._link.is_departed:
-            prepared = self._outbox.popleft()
-            self._outbox_bytes -= prepared.size + _HEADER
+    async def _flush(self, earlier: int) -> None:
+        """Write what is left of the first so many messages ever put into the outbox."""
+        while self._outbox.holds(earlier) and not self._link.is_departed:
+            prepared = self._outbox.take()
             self._steps = 1 + prepared.size // STEP
             try:
                 await self._write(_event_of(prepared.message))
@@ -257,7 +244,7 @@ class Writer:
             async with self._turnstile:
                 # Cancelled before this, a second call does it all; from here on nothing is lost.
                 with self._interruptible(shield=True):
-                    await self._flush(self._queued)
+                    await self._flush(self._outbox.number)
                     if not self._is_close_sent and not self._link.is_departed:
                         await self._send_close(code, reason)
 

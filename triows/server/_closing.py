@@ -69,7 +69,7 @@ class Closing:
     def close(self, code: int, reason: str) -> None:
         """Send a close frame behind everything that was sent; what was not received is dropped."""
         self._line.closed = CloseInfo(code, reason, by_peer=False)
-        self._outgoing.write(encode_close(code, reason))
+        self._outgoing.finish(encode_close(code, reason))
         self._inbox.clear()
         self.wake()
         self._give_it_time()

@@ -5,7 +5,8 @@ from typing import Protocol
 import trio
 
 from triows._limits import Limits
-from triows._transport import TURN_MASK, size_of
+from triows._outbox import size_of
+from triows._transport import TURN_MASK
 from triows._types import Data
 from triows.server._line import Line
 

@@ -16,8 +16,8 @@ from triows._close import GOING_AWAY, TRY_AGAIN_LATER, CloseInfo
 from triows._errors import PeerError
 from triows._headers import RawHeaders
 from triows._limits import Limits
+from triows._outbox import Lane, Prepared
 from triows._timer import Timer
-from triows._transport import Prepared
 from triows._types import Data
 from triows.server._bounds import within
 from triows.server._closing import Closing
@@ -214,9 +214,9 @@ class ServerTransport:
         """Send a message; see `Outgoing.send`."""
         return self._outgoing.send
 
-    def send_nowait(self, prepared: Prepared) -> bool:
-        """Queue a message and return True, or False if the outbox has no room for it."""
-        return self._outgoing.send_nowait(prepared)
+    def send_nowait(self, prepared: Prepared, lane: Lane | None = None) -> bool:
+        """Send or queue a message, if there is room."""
+        return self._outgoing.send_nowait(prepared, lane)
 
     def set_reading(self, reading: bool) -> None:
         """Stop or go on taking messages that no `receive` waits for."""

@@ -1,0 +1,202 @@
+"""What waits for a peer that reads slowly: whole messages, in order, with a bound.
+
+Nothing is kept for a peer that reads as fast as we write; its outbox is never made. For others
+a message waits here until the wire takes it. One that belongs to a subscription has a lane, and
+when there is no room the lane's policy says who has to go. So nobody's backlog is dropped for
+somebody else's.
+"""
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from triows._types import Data
+
+Overflow: TypeAlias = Literal["close", "drop_oldest", "drop_newest", "latest"]
+"""What happens to a subscriber that is too slow: it is closed, or messages are dropped."""
+
+OVERFLOWS: tuple[Overflow, ...] = ("close", "drop_oldest", "drop_newest", "latest")
+
+OVERHEAD = 64
+"""Bytes that a message costs beside its own. Without it empty ones would be free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A message encoded once, to be sent to many.
+
+    Attributes:
+        message: The message.
+        key: What it is about: of a lane with the policy `"latest"`, one message a key waits.
+        size: Its length in bytes, which is what outboxes count.
+        frame: The message as it goes over the wire, once a transport has made it.
+    """
+
+    message: Data
+    key: str | None = None
+    size: int = field(init=False)
+    frame: bytes | None = field(init=False, default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", size_of(self.message))
+
+    def keep_frame(self, frame: bytes) -> bytes:
+        """Keep the frame for the transports that come after the first, and return it."""
+        object.__setattr__(self, "frame", frame)
+        return frame
+
+
+def size_of(message: Data) -> int:
+    """Return how many bytes the message is on the wire, before deflate."""
+    if isinstance(message, bytes) or message.isascii():
+        return len(message)
+    return len(message.encode())
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts the messages that are dropped, of as many lanes as have it."""
+
+    dropped: int = 0
+
+
+class Lane:
+    """What waits of one subscription, oldest first.
+
+    Args:
+        overflow: Who has to go when there is no room. With `"close"` nobody: the new
+            message is not taken, and whoever owns the connection closes it.
+        capacity: Messages that may wait.
+        tally: Counts each that does not get through.
+    """
+
+    __slots__ = ("capacity", "entries", "of_key", "overflow", "tally")
+
+    def __init__(self, overflow: Overflow, capacity: int, tally: Tally) -> None:
+        self.overflow = overflow
+        self.capacity = capacity
+        self.tally = tally
+        self.entries: OrderedDict[Entry, None] = OrderedDict()
+        self.of_key: dict[str | None, Entry] = {}
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A message that waits.
+
+    Attributes:
+        prepared: None once it was dropped.
+        number: How many had been put before it, and itself.
+    """
+
+    prepared: Prepared | None
+    number: int
+    lane: Lane | None
+
+
+class Outbox:
+    """The messages that wait for one peer.
+
+    Args:
+        bound: Bytes that may wait, `OVERHEAD` for each message included. A message
+            alone may pass it, or one that is larger would never get through.
+
+    Attributes:
+        number: Messages put so far, to tell those before a moment from those after.
+        count: Messages that wait.
+    """
+
+    __slots__ = ("_bound", "_entries", "_size", "count", "number")
+
+    def __init__(self, bound: int) -> None:
+        self.number = 0
+        self.count = 0
+        self._bound = bound
+        self._size = 0
+        self._entries: deque[Entry] = deque()  # dropped ones included, until they are in front
+
+    def put(self, prepared: Prepared, lane: Lane | None = None) -> bool:
+        """Add a message; return whether it will get through, as things stand.
+
+        Without a lane, a full outbox takes nothing.
+        """
+        if lane is not None and lane.overflow == "latest" and prepared.key in lane.of_key:
+            self._replace(lane.of_key[prepared.key], prepared, lane)
+            return True
+        while self._is_full(prepared, lane):
+            if lane is None:
+                return False
+            lane.tally.dropped += 1
+            if lane.overflow in ("close", "drop_newest") or not lane.entries:
+                return False
+            self._drop(next(iter(lane.entries)), lane)
+        self.number += 1
+        entry = Entry(prepared, self.number, lane)
+        self._entries.append(entry)
+        self._count(prepared, 1)
+        if lane is not None:
+            lane.entries[entry] = None
+            if lane.overflow == "latest":
+                lane.of_key[prepared.key] = entry
+        return True
+
+    def _is_full(self, prepared: Prepared, lane: Lane | None) -> bool:
+        if lane is not None and len(lane.entries) >= lane.capacity:
+            return True
+        return self.count > 0 and self._size + prepared.size + OVERHEAD > self._bound
+
+    def _replace(self, entry: Entry, prepared: Prepared, lane: Lane) -> None:
+        """Put a newer message in the place of an older one, which it keeps in the line.
+
+        Moved to the end, one that changes often would never reach the front.
+        """
+        assert entry.prepared is not None, "a lane knows only what waits"
+        lane.tally.dropped += 1
+        self._count(entry.prepared, -1)
+        entry.prepared = prepared
+        self._count(prepared, 1)
+        lane.entries.move_to_end(entry)  # It is the newest: others of the lane go before it.
+        while self._size > self._bound and len(lane.entries) > 1:
+            lane.tally.dropped += 1
+            self._drop(next(iter(lane.entries)), lane)
+
+    def _drop(self, entry: Entry, lane: Lane) -> None:
+        assert entry.prepared is not None, "a lane knows only what waits"
+        self._count(entry.prepared, -1)
+        _leave(lane, entry, entry.prepared.key)
+        entry.prepared = None
+        # Behind one that is stuck, dropped ones would pile up.
+        if len(self._entries) > 2 * self.count + 32:
+            self._entries = deque(entry for entry in self._entries if entry.prepared is not None)
+
+    def _count(self, prepared: Prepared, sign: int) -> None:
+        self.count += sign
+        self._size += sign * (prepared.size + OVERHEAD)
+
+    def holds(self, number: float) -> bool:
+        """Return whether one of the first so many messages still waits."""
+        entries = self._entries
+        while entries and entries[0].prepared is None:
+            entries.popleft()
+        return bool(entries) and entries[0].number <= number
+
+    def take(self) -> Prepared:
+        """Remove the message that has waited longest; to be called when `holds` said yes."""
+        entry = self._entries.popleft()
+        prepared = entry.prepared
+        assert prepared is not None, "`holds` removes what was dropped"
+        self._count(prepared, -1)
+        if entry.lane is not None:
+            _leave(entry.lane, entry, prepared.key)
+        return prepared
+
+    def clear(self) -> None:
+        """Drop everything, uncounted: nobody is left to read it."""
+        while self.holds(self.number):
+            self.take()
+
+
+def _leave(lane: Lane, entry: Entry, key: str | None) -> None:
+    del lane.entries[entry]
+    if lane.overflow == "latest":
+        del lane.of_key[key]
