@@ -7,6 +7,8 @@ from triows._datastructures import Headers, sdict
 from triows._draining import Draining
 from triows._errors import (
     AlreadyAccepted,
+    BrokerError,
+    BrokerUnavailable,
     Close,
     ConnectionClosed,
     HandshakeRejected,
@@ -19,6 +21,7 @@ from triows._errors import (
     Reject,
     RouteError,
     StateError,
+    SubscriptionLagged,
     TriowsError,
 )
 from triows._limits import Limits
@@ -32,6 +35,8 @@ __all__ = [
     "AlreadyAccepted",
     "App",
     "AppFailed",
+    "BrokerError",
+    "BrokerUnavailable",
     "Close",
     "CloseInfo",
     "ConnectionClosed",
@@ -52,6 +57,7 @@ __all__ = [
     "Reject",
     "RouteError",
     "StateError",
+    "SubscriptionLagged",
     "TriowsError",
     "WebSocket",
     "sdict",

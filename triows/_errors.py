@@ -8,6 +8,8 @@ TriowsError
 ├─ StateError (RuntimeError)   our caller's fault: a bug in the application
 │   └─ OutsideConnection · AlreadyAccepted · NotRunning
 ├─ RouteError (ValueError)     wrong at registration, so at import; or a URL that is none
+├─ BrokerError                 published messages may have been missed, or not have gone out
+│   └─ BrokerUnavailable · SubscriptionLagged
 └─ HandshakeRejected           test client: the handshake was answered with HTTP `.status`
 """
 
@@ -158,3 +160,15 @@ class HandshakeRejected(TriowsError):
 
     def __str__(self) -> str:
         return f"the handshake was answered with HTTP {self.status}: {self.body[:200]!r}"
+
+
+class BrokerError(TriowsError):
+    """Published messages may have been missed, or not have gone out."""
+
+
+class BrokerUnavailable(BrokerError):
+    """The broker cannot be reached. A message that was being published may have gone out."""
+
+
+class SubscriptionLagged(BrokerError):
+    """Messages of a subscription were missed: it was too slow, or the broker was away."""

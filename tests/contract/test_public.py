@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 import triows
+import triows.brokers
 import triows.pipes
 import triows.testing
 
-DOORS = (triows, triows.pipes, triows.testing)
+DOORS = (triows, triows.brokers, triows.pipes, triows.testing)
 
 NAMES = [
     pytest.param(getattr(door, name), name, id=f"{door.__name__}.{name}")
