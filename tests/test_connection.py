@@ -1359,3 +1359,27 @@ class TestOnOurServer:
 
         assert 1011 == client.close_code
         assert ["LookupError"] == tracebacks(caplog)
+
+
+class TestTopics:
+    """A connection's topics end with it."""
+
+    async def test_when_it_ends(self, autojump_clock: trio.testing.MockClock) -> None:
+        """It has left them, and joins none any more."""
+        app = App(__name__)
+        kept: list[WebSocket] = []
+
+        @app.websocket("/<str:topic>")
+        async def handler(topic: str) -> None:
+            if topic == "joined":
+                await websocket.join(topic)
+            await websocket.send("hi")
+            kept.append(websocket.unwrap())
+
+        async with testing.client(app) as client:
+            for path in ("/joined", "/other"):
+                async with client.websocket(path) as peer:
+                    await peer.wait_closed()
+                assert 0 == app.channels.statistics().members
+                with pytest.raises(ConnectionClosed):
+                    await kept[-1].join("late")

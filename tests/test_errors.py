@@ -212,3 +212,11 @@ def test_copies(error: TriowsError) -> None:
     for copied in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301
         assert str(error) == str(copied)
         assert vars(error) == vars(copied)
+
+
+def test_an_app_that_is_not_running() -> None:
+    """The error says what was asked for, and who runs apps."""
+    text = str(NotRunning("app.nursery was asked for"))
+
+    assert text.startswith("app.nursery was asked for, and the app's lifespan is not running")
+    assert "app.running()" in text

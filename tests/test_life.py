@@ -3,6 +3,7 @@
 import trio.testing
 
 from triows import App, Limits, testing, websocket
+from triows._channels import Memberships
 from triows._life import Life
 
 
@@ -19,6 +20,11 @@ class Recorder:
     def closing(self, reason: str) -> None:
         """Note the close."""
         self.heard.append(reason)
+
+    @property
+    def memberships(self) -> Memberships:
+        """Nobody joins anything here."""
+        raise NotImplementedError
 
     def expire_after(self, seconds: float) -> None:
         """Note the expiry."""

@@ -1,5 +1,6 @@
 """How an app takes the transport of our own server, and when it must not."""
 
+import copy
 from typing import cast
 
 import pytest
@@ -91,3 +92,10 @@ def test_behind_middleware(what: str) -> None:
 def test_other_servers(scope: Scope) -> None:
     """Servers that offer nothing of the kind are spoken to in ASGI."""
     assert claim_native(scope, receive, send, Limits(), discard=False) is None
+
+
+def test_an_offer_is_not_copied() -> None:
+    """Middleware that copies the scope, deeply, hands on the very same offer."""
+    offer = Offer(None, None, None)  # type: ignore[arg-type]
+
+    assert offer is copy.deepcopy({"extensions": {EXTENSION: offer}})["extensions"][EXTENSION]

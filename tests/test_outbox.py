@@ -13,7 +13,7 @@ from triows._types import Data
 PLENTY = 1 << 30
 
 
-def everything_in(outbox: Outbox) -> list[Data]:
+def everything_in(outbox: Outbox[Prepared]) -> list[Data]:
     """Take all messages."""
     return [outbox.take().message for _ in range(outbox.count) if outbox.holds(outbox.number)]
 
@@ -60,7 +60,7 @@ class TestWithoutLane:
 
     def test_order(self) -> None:
         """They leave in the order in which they came."""
-        outbox = Outbox(PLENTY)
+        outbox: Outbox[Prepared] = Outbox(PLENTY)
         assert all(outbox.put(Prepared(message)) for message in ("a", b"b", ""))
 
         assert ["a", b"b", ""] == everything_in(outbox)
@@ -68,7 +68,7 @@ class TestWithoutLane:
 
     def test_bound(self) -> None:
         """A message for which there is no room is not taken; there is room again later."""
-        outbox = Outbox(2 * OVERHEAD + 5)
+        outbox: Outbox[Prepared] = Outbox(2 * OVERHEAD + 5)
 
         assert [True, False, True, False] == [outbox.put(Prepared("x" * n)) for n in (3, 3, 2, 0)]
         assert "xxx" == outbox.take().message
@@ -76,14 +76,14 @@ class TestWithoutLane:
 
     def test_a_message_alone(self) -> None:
         """One that is larger than the bound gets through where nothing else waits."""
-        outbox = Outbox(10)
+        outbox: Outbox[Prepared] = Outbox(10)
 
         assert outbox.put(Prepared("x" * 1000))
         assert not outbox.put(Prepared(""))
 
     def test_holds(self) -> None:
         """It tells whether one of those put before a moment still waits."""
-        outbox = Outbox(PLENTY)
+        outbox: Outbox[Prepared] = Outbox(PLENTY)
         outbox.put(Prepared("before"))
         moment = outbox.number
         outbox.put(Prepared("after"))
@@ -95,7 +95,7 @@ class TestWithoutLane:
 
     def test_clear(self) -> None:
         """It is emptied when nobody is left to read."""
-        outbox = Outbox(PLENTY)
+        outbox: Outbox[Prepared] = Outbox(PLENTY)
         for lane in (None, Lane("latest", 10, Tally())):
             outbox.put(Prepared("x"), lane)
         outbox.clear()
@@ -123,7 +123,7 @@ class TestPolicies:
         """Both bounds are kept as the policy says, and all that does not get through is counted."""
         tally = Tally()
         lane = Lane(overflow, 2 if bound == "messages" else 100, tally)
-        outbox = Outbox(PLENTY if bound == "messages" else 2 * (OVERHEAD + 1))
+        outbox: Outbox[Prepared] = Outbox(PLENTY if bound == "messages" else 2 * (OVERHEAD + 1))
 
         assert taken == [outbox.put(Prepared(text, key=text), lane) for text in "abcd"]
         assert left == everything_in(outbox)
@@ -137,7 +137,7 @@ class TestPolicies:
     def test_what_others_wait_for(self, overflow: Overflow) -> None:
         """Nothing of another subscription is dropped, and nothing that belongs to none."""
         tally = Tally()
-        outbox = Outbox(2 * (OVERHEAD + 1))
+        outbox: Outbox[Prepared] = Outbox(2 * (OVERHEAD + 1))
         outbox.put(Prepared("a"))
         outbox.put(Prepared("b"), Lane("drop_oldest", 10, tally))
 
@@ -149,7 +149,7 @@ class TestPolicies:
         """As many smaller and older ones go as it needs room."""
         tally = Tally()
         lane = Lane("drop_oldest", 100, tally)
-        outbox = Outbox(4 * (OVERHEAD + 10))
+        outbox: Outbox[Prepared] = Outbox(4 * (OVERHEAD + 10))
         for text in "abcd":
             outbox.put(Prepared(text * 10), lane)
         outbox.put(Prepared("x" * (OVERHEAD + 15)), lane)
@@ -161,7 +161,7 @@ class TestPolicies:
         """A newer message takes the place in line of the older one with its key."""
         tally = Tally()
         lane = Lane("latest", 100, tally)
-        outbox = Outbox(PLENTY)
+        outbox: Outbox[Prepared] = Outbox(PLENTY)
         for text in ("a1", "b1", "a2", "c1", "a3", "b2"):
             outbox.put(Prepared(text, key=text[0]), lane)
 
@@ -173,7 +173,7 @@ class TestPolicies:
     def test_latest_without_a_key(self) -> None:
         """Then there is only one that is the latest."""
         lane = Lane("latest", 100, Tally())
-        outbox = Outbox(PLENTY)
+        outbox: Outbox[Prepared] = Outbox(PLENTY)
         for text in "abc":
             outbox.put(Prepared(text), lane)
 
@@ -183,7 +183,7 @@ class TestPolicies:
         """If a newer one is larger, others of its subscription make room; it stays itself."""
         tally = Tally()
         lane = Lane("latest", 100, tally)
-        outbox = Outbox(3 * (OVERHEAD + 10))
+        outbox: Outbox[Prepared] = Outbox(3 * (OVERHEAD + 10))
         for key in "abc":
             outbox.put(Prepared(key * 10, key=key), lane)
         outbox.put(Prepared("A" * 15, key="a"), lane)
@@ -194,7 +194,7 @@ class TestPolicies:
     def test_dropped_ones_leave_no_trace(self) -> None:
         """However many are dropped behind one that is stuck, memory stays bounded."""
         lane = Lane("drop_oldest", 10, Tally())
-        outbox = Outbox(PLENTY)
+        outbox: Outbox[Prepared] = Outbox(PLENTY)
         outbox.put(Prepared("stuck"))
         for i in range(10_000):
             outbox.put(Prepared(str(i)), lane)
@@ -213,7 +213,7 @@ def test_any_sequence(steps: list[tuple[int, str, str] | None], overflow: Overfl
     """What was put is taken, dropped and counted, or still waits; never two of these."""
     tally = Tally()
     lanes = [None, Lane(overflow, 3, tally), Lane("drop_oldest", 4, tally)]
-    outbox = Outbox(6 * (OVERHEAD + 20))
+    outbox: Outbox[Prepared] = Outbox(6 * (OVERHEAD + 20))
     put = taken = refused = 0
     line: deque[Data] = deque()
     for step in steps:

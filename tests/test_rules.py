@@ -5,7 +5,9 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from triows import Close, Limits
+from triows._channels import Hub
 from triows._rules import Rules
+from triows.brokers import MemoryBroker
 
 
 async def ask_nobody(_: Exception) -> Close | None:
@@ -21,6 +23,7 @@ def test_rules_do_not_change() -> None:
         pipes=[],
         ask_hook=ask_nobody,
         report=reported.append,
+        hub=Hub(MemoryBroker),
     )
 
     assert rules.in_own_task

@@ -1,6 +1,7 @@
 """The WebSocket framework for Trio."""
 
 from triows._app import App
+from triows._channels import Channels, ChannelStatistics, Joined, Published, Subscription
 from triows._close import CloseInfo
 from triows._context import websocket
 from triows._datastructures import Headers, sdict
@@ -27,7 +28,7 @@ from triows._errors import (
 from triows._limits import Limits
 from triows._modules import Module, ModuleGroup
 from triows._pipes import Pipe
-from triows._urls import url
+from triows._urls import channels, url
 from triows._websocket import WebSocket
 from triows.server import AppFailed, Drain, serve
 
@@ -37,6 +38,8 @@ __all__ = [
     "AppFailed",
     "BrokerError",
     "BrokerUnavailable",
+    "ChannelStatistics",
+    "Channels",
     "Close",
     "CloseInfo",
     "ConnectionClosed",
@@ -45,6 +48,7 @@ __all__ = [
     "HandshakeRejected",
     "Headers",
     "InvalidMessage",
+    "Joined",
     "Limits",
     "MessageTooBig",
     "Module",
@@ -54,12 +58,15 @@ __all__ = [
     "PeerError",
     "Pipe",
     "ProtocolViolation",
+    "Published",
     "Reject",
     "RouteError",
     "StateError",
+    "Subscription",
     "SubscriptionLagged",
     "TriowsError",
     "WebSocket",
+    "channels",
     "sdict",
     "serve",
     "url",

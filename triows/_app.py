@@ -8,8 +8,10 @@ from typing import Any, TypeAlias, TypeVarTuple
 import trio
 
 from triows._asgi import open_asgi_transport
+from triows._broker import Broker
+from triows._channels import Channels, Hub
 from triows._connection import Connection
-from triows._context import current_websocket
+from triows._context import current_websocket, the_websocket
 from triows._converters import Converter
 from triows._datastructures import Headers, sdict
 from triows._draining import Draining
@@ -36,6 +38,7 @@ from triows._transport import Transport
 from triows._types import ASGIApp, Receive, Scope, Send
 from triows._urls import Place, Urls, current_place
 from triows._websocket import WebSocket
+from triows.brokers import MemoryBroker
 
 Args = TypeVarTuple("Args")
 
@@ -57,7 +60,10 @@ class App(Module):
         guard_hypercorn: Keep hypercorn 0.18's trio worker, should it serve this app,
             from dying of one connection's failure.
 
+        broker: Carries published messages; None for those of this process only.
+
     Attributes:
+        channels: Its topics; the `channels` of the package are those of the current app.
         url: Of its routes, by name; the `url` of the package is that of the current app.
     """
 
@@ -69,14 +75,20 @@ class App(Module):
         limits: Limits | None = None,
         origins: Origins = "same",
         guard_hypercorn: bool = True,
+        broker: Broker | None = None,
     ) -> None:
         self.limits: Limits = check_limits(limits) or Limits()
         table = RouteTable(self.limits, parse_origins(origins))
         super().__init__(import_name, "", table=table, url_prefix=url_prefix)
         self.url: Urls = Urls(table.routes)
         self._mounts = Mounts()
+        self._hub = Hub(MemoryBroker if broker is None else lambda: broker)
+        self.channels: Channels = Channels(self._hub, the_websocket)
         self._lifespan = Lifespan(
-            self.limits, guards_hypercorn=guard_hypercorn, around=self._around_lifespan
+            self.limits,
+            guards_hypercorn=guard_hypercorn,
+            around=self._around_lifespan,
+            beneath=self._hub.running,
         )
 
     def __repr__(self) -> str:
@@ -184,7 +196,7 @@ class App(Module):
         """Be the current app of the lifespan and of the app's tasks."""
         for route in self.routes:
             route.check_needs()
-        token = current_place.set(Place(self.url))
+        token = current_place.set(Place(self.url, channels=self.channels))
         try:
             yield
         finally:
@@ -208,7 +220,9 @@ class App(Module):
     async def _handle_http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = route_path(scope)
         if (mount := self._mounts.find(path)) is not None:
-            await mount(scope, receive, send)
+            with _Restored():
+                current_place.set(Place(self.url, channels=self.channels))
+                await mount(scope, receive, send)
             return
         try:
             found = self._match(scope, path)
@@ -320,6 +334,7 @@ class App(Module):
             pipes=route.pipes,
             ask_hook=route.module.ask_error_function,
             report=reporter_of(scope),
+            hub=self._hub,
             in_own_task=in_own_task,
         )
         websocket = WebSocket(
@@ -335,7 +350,7 @@ class App(Module):
         connection = Connection(websocket, scope, transport, rules)
         ticket.attach(connection)
         current_websocket.set(websocket)
-        current_place.set(Place(self.url, route.module.name, websocket))
+        current_place.set(Place(self.url, route.module.name, websocket, self.channels))
         return connection.run(route.call, params)
 
 

@@ -39,6 +39,13 @@ class Position(NamedTuple):
     offset: int
 
 
+def is_after(position: Position | None, floor: Position | None) -> bool:
+    """Return whether a message is a later one, as far as can be told."""
+    if position is None or floor is None or position.epoch != floor.epoch:
+        return True
+    return position.offset > floor.offset
+
+
 @dataclass(frozen=True, slots=True)
 class Retention:
     """What is kept of a topic's messages.
@@ -134,6 +141,11 @@ class Replay:
     messages: Sequence[Message]
     position: Position
     is_complete: bool
+
+    @property
+    def start(self) -> Position:
+        """The position before the first message."""
+        return Position(self.position.epoch, self.position.offset - len(self.messages))
 
 
 class Listener(Protocol):

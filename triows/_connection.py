@@ -17,6 +17,7 @@ from typing import Any
 
 import trio
 
+from triows._channels import Memberships
 from triows._close import ABNORMAL, EXPIRED, GOING_AWAY, IDLE, INTERNAL_ERROR, CloseInfo
 from triows._endings import Ending, Rank, Stop, Verdict, fit, judge, judge_return, judge_stop
 from triows._errors import Close, ConnectionClosed, Reject, StateError
@@ -56,6 +57,7 @@ class Connection:
         self._stop: Stop | None = None
         self._grace_reason = ""
         self._grace_ends = 0.0
+        self._memberships: Memberships | None = None
         self._failures: Sequence[Exception] = ()
         self._verdicts: Sequence[Verdict] = ()  # one a failure, in the same order
 
@@ -76,6 +78,7 @@ class Connection:
                     self._failures = leaves_of(group)
                 finally:
                     self._is_over = True
+                    self._leave_topics()
             await self._end()
         except BaseException:
             self._timer.set("farewell", trio.current_time() + FAREWELL, self._transport.abort)
@@ -185,11 +188,29 @@ class Connection:
     def closing(self, reason: str) -> None:
         """Bound the rest of the handler's life, as if the peer had left now."""
         self._timer.clear("accept_timeout")
+        self._leave_topics()
         self._start_grace(reason)
 
     def expire_after(self, seconds: float) -> None:
         """Set or move the expiry."""
         self._limit("expire_after", seconds, Stop(Close(EXPIRED, "expired"), "expired"))
+
+    # Topics
+
+    @property
+    def memberships(self) -> Memberships:
+        """The topics that it has joined."""
+        if self._memberships is None:
+            self._memberships = Memberships(
+                self._rules.hub, self._websocket, self._transport, self._overrun
+            )
+            if self._is_over:
+                self._memberships.end()
+        return self._memberships
+
+    def _leave_topics(self) -> None:
+        if self._memberships is not None:
+            self._memberships.end()
 
     # Limits
 
@@ -232,6 +253,7 @@ class Connection:
     # The peer leaves
 
     def _peer_gone(self, info: CloseInfo) -> None:
+        self._leave_topics()
         if self._transport.fault is not None:
             self._log(logging.WARNING, f"was sent what it must not: {self._transport.fault}")
         if self._rules.on_disconnect == "cancel":

@@ -138,6 +138,13 @@ class AlreadyAccepted(StateError):
 class NotRunning(StateError):
     """The app's lifespan is not running, and what was asked for needs it."""
 
+    def __str__(self) -> str:
+        return (
+            f"{self.args[0]}, and the app's lifespan is not running. A server runs it, and so does "
+            "`triows.testing.client`; for an app mounted in another (Starlette's Mount runs no "
+            "lifespan but its own) put `async with app.running():` into the outer app's lifespan"
+        )
+
 
 class RouteError(TriowsError, ValueError):
     """A route, a mount or one of their settings is wrong, or a URL was asked for that is none."""

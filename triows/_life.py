@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from triows._channels import Memberships
+
 
 class Life(Protocol):
     """What a WebSocket tells the connection that it belongs to. Nothing here waits."""
@@ -14,3 +16,7 @@ class Life(Protocol):
 
     def expire_after(self, seconds: float) -> None:
         """Set or move the expiry."""
+
+    @property
+    def memberships(self) -> Memberships:
+        """The topics that the connection has joined."""

@@ -46,12 +46,6 @@ DRAIN_GRACE = 10.0
 SHUTDOWN = 5.0
 """Seconds: a server that shuts down cuts its connections off first, then tells the app."""
 
-_NOT_RUNNING = (
-    "{what}, and the app's lifespan is not running. A server runs it, and so does "
-    "`triows.testing.client`; for an app mounted in another (Starlette's Mount runs no lifespan "
-    "but its own) put `async with app.running():` into the outer app's lifespan"
-)
-
 
 class Stoppable(Protocol):
     """A live connection, as far as its app knows it."""
@@ -95,7 +89,14 @@ class Ticket:
 
 
 class Lifespan:
-    """Everything of an app that lives as long as the app does."""
+    """Everything of an app that lives as long as the app does.
+
+    Args:
+        limits: The app's.
+        guards_hypercorn: Hypercorn's worker is guarded.
+        around: A context in which the app runs.
+        beneath: What the developer's lifespan may use already.
+    """
 
     def __init__(
         self,
@@ -103,12 +104,14 @@ class Lifespan:
         *,
         guards_hypercorn: bool,
         around: Callable[[], AbstractContextManager[None]] = nullcontext,
+        beneath: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     ) -> None:
         self.state: dict[str, Any] = {}
         self.draining = Draining()
         self._limits = limits
         self._guards_hypercorn = guards_hypercorn
         self._around = around
+        self._beneath = beneath
         self._function: LifespanFunction | None = None
         self._is_open = False
         self._has_failed = False
@@ -157,14 +160,14 @@ class Lifespan:
     def nursery(self) -> trio.Nursery:
         """The app's nursery."""
         if self._nursery is None:
-            raise NotRunning(_NOT_RUNNING.format(what="app.nursery was asked for"))
+            raise NotRunning("app.nursery was asked for")
         return self._nursery
 
     def start_soon(self, fn: Callable[[*Args], Awaitable[object]], *args: *Args) -> None:
         """Start a task in the context captured at start-up."""
         context = self._context
         if context is None:
-            raise NotRunning(_NOT_RUNNING.format(what="app.start_soon was called"))
+            raise NotRunning("app.start_soon was called")
         if self._nursery is not None:
             context.run(partial(self._nursery.start_soon, fn, *args))
         else:
@@ -183,7 +186,7 @@ class Lifespan:
             NotRunning: The app has a lifespan, and it is not running.
         """
         if self._function is not None and not self._is_open:
-            raise NotRunning(_NOT_RUNNING.format(what="a connection came in"))
+            raise NotRunning("a connection came in")
         if self._has_failed:
             return Reject(503), "a task of the app has failed"
         if self.draining:
@@ -239,7 +242,7 @@ class Lifespan:
             self._context = contextvars.copy_context()
             try:
                 with self._guard(draining):
-                    async with self._enter_function() as state:
+                    async with self._beneath(), self._enter_function() as state:
                         self.state = dict(state or {})
                         async with self._open_nursery():
                             yield self.state

@@ -6,7 +6,7 @@ wants to see the events, so there the connection goes over ASGI, and no middlewa
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from triows._limits import Limits
 from triows._transport import Transport
@@ -30,6 +30,10 @@ class Offer:
     transport: NativeTransport
     receive: Receive
     send: Send
+
+    def __deepcopy__(self, _: object) -> Self:
+        """Return itself: there is one wire, however often middleware copies the scope."""
+        return self
 
 
 def claim_native(

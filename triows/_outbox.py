@@ -8,7 +8,7 @@ somebody else's.
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from triows._types import Data
 
@@ -19,6 +19,21 @@ OVERFLOWS: tuple[Overflow, ...] = ("close", "drop_oldest", "drop_newest", "lates
 
 OVERHEAD = 64
 """Bytes that a message costs beside its own. Without it empty ones would be free."""
+
+
+class Item(Protocol):
+    """What can wait in an outbox."""
+
+    @property
+    def key(self) -> str | None:
+        """What it is about: of a lane with the policy `"latest"`, one item a key waits."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+
+
+ItemT = TypeVar("ItemT", bound=Item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +73,13 @@ class Tally:
     """Counts the messages that are dropped, of as many lanes as have it."""
 
     dropped: int = 0
+    _told: int = 0
+
+    def take_news(self) -> int:
+        """Return how many were dropped since this was last asked."""
+        news = self.dropped - self._told
+        self._told = self.dropped
+        return news
 
 
 class Lane:
@@ -76,25 +98,25 @@ class Lane:
         self.overflow = overflow
         self.capacity = capacity
         self.tally = tally
-        self.entries: OrderedDict[Entry, None] = OrderedDict()
-        self.of_key: dict[str | None, Entry] = {}
+        self.entries: OrderedDict[Entry[Any], None] = OrderedDict()
+        self.of_key: dict[str | None, Entry[Any]] = {}
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
-    """A message that waits.
+class Entry(Generic[ItemT]):
+    """An item that waits.
 
     Attributes:
-        prepared: None once it was dropped.
+        item: None once it was dropped.
         number: How many had been put before it, and itself.
     """
 
-    prepared: Prepared | None
+    item: ItemT | None
     number: int
     lane: Lane | None
 
 
-class Outbox:
+class Outbox(Generic[ItemT]):
     """The messages that wait for one peer.
 
     Args:
@@ -113,17 +135,19 @@ class Outbox:
         self.count = 0
         self._bound = bound
         self._size = 0
-        self._entries: deque[Entry] = deque()  # dropped ones included, until they are in front
+        self._entries: deque[Entry[ItemT]] = (
+            deque()
+        )  # dropped ones included, until they are in front
 
-    def put(self, prepared: Prepared, lane: Lane | None = None) -> bool:
+    def put(self, item: ItemT, lane: Lane | None = None) -> bool:
         """Add a message; return whether it will get through, as things stand.
 
         Without a lane, a full outbox takes nothing.
         """
-        if lane is not None and lane.overflow == "latest" and prepared.key in lane.of_key:
-            self._replace(lane.of_key[prepared.key], prepared, lane)
+        if lane is not None and lane.overflow == "latest" and item.key in lane.of_key:
+            self._replace(lane.of_key[item.key], item, lane)
             return True
-        while self._is_full(prepared, lane):
+        while self._is_full(item, lane):
             if lane is None:
                 return False
             lane.tally.dropped += 1
@@ -131,64 +155,64 @@ class Outbox:
                 return False
             self._drop(next(iter(lane.entries)), lane)
         self.number += 1
-        entry = Entry(prepared, self.number, lane)
+        entry = Entry(item, self.number, lane)
         self._entries.append(entry)
-        self._count(prepared, 1)
+        self._count(item, 1)
         if lane is not None:
             lane.entries[entry] = None
             if lane.overflow == "latest":
-                lane.of_key[prepared.key] = entry
+                lane.of_key[item.key] = entry
         return True
 
-    def _is_full(self, prepared: Prepared, lane: Lane | None) -> bool:
+    def _is_full(self, item: ItemT, lane: Lane | None) -> bool:
         if lane is not None and len(lane.entries) >= lane.capacity:
             return True
-        return self.count > 0 and self._size + prepared.size + OVERHEAD > self._bound
+        return self.count > 0 and self._size + item.size + OVERHEAD > self._bound
 
-    def _replace(self, entry: Entry, prepared: Prepared, lane: Lane) -> None:
+    def _replace(self, entry: Entry[ItemT], item: ItemT, lane: Lane) -> None:
         """Put a newer message in the place of an older one, which it keeps in the line.
 
         Moved to the end, one that changes often would never reach the front.
         """
-        assert entry.prepared is not None, "a lane knows only what waits"
+        assert entry.item is not None, "a lane knows only what waits"
         lane.tally.dropped += 1
-        self._count(entry.prepared, -1)
-        entry.prepared = prepared
-        self._count(prepared, 1)
+        self._count(entry.item, -1)
+        entry.item = item
+        self._count(item, 1)
         lane.entries.move_to_end(entry)  # It is the newest: others of the lane go before it.
         while self._size > self._bound and len(lane.entries) > 1:
             lane.tally.dropped += 1
             self._drop(next(iter(lane.entries)), lane)
 
-    def _drop(self, entry: Entry, lane: Lane) -> None:
-        assert entry.prepared is not None, "a lane knows only what waits"
-        self._count(entry.prepared, -1)
-        _leave(lane, entry, entry.prepared.key)
-        entry.prepared = None
+    def _drop(self, entry: Entry[ItemT], lane: Lane) -> None:
+        assert entry.item is not None, "a lane knows only what waits"
+        self._count(entry.item, -1)
+        _leave(lane, entry, entry.item.key)
+        entry.item = None
         # Behind one that is stuck, dropped ones would pile up.
         if len(self._entries) > 2 * self.count + 32:
-            self._entries = deque(entry for entry in self._entries if entry.prepared is not None)
+            self._entries = deque(entry for entry in self._entries if entry.item is not None)
 
-    def _count(self, prepared: Prepared, sign: int) -> None:
+    def _count(self, item: ItemT, sign: int) -> None:
         self.count += sign
-        self._size += sign * (prepared.size + OVERHEAD)
+        self._size += sign * (item.size + OVERHEAD)
 
     def holds(self, number: float) -> bool:
         """Return whether one of the first so many messages still waits."""
         entries = self._entries
-        while entries and entries[0].prepared is None:
+        while entries and entries[0].item is None:
             entries.popleft()
         return bool(entries) and entries[0].number <= number
 
-    def take(self) -> Prepared:
+    def take(self) -> ItemT:
         """Remove the message that has waited longest; to be called when `holds` said yes."""
         entry = self._entries.popleft()
-        prepared = entry.prepared
-        assert prepared is not None, "`holds` removes what was dropped"
-        self._count(prepared, -1)
+        item = entry.item
+        assert item is not None, "`holds` removes what was dropped"
+        self._count(item, -1)
         if entry.lane is not None:
-            _leave(entry.lane, entry, prepared.key)
-        return prepared
+            _leave(entry.lane, entry, item.key)
+        return item
 
     def clear(self) -> None:
         """Drop everything, uncounted: nobody is left to read it."""
@@ -196,7 +220,7 @@ class Outbox:
             self.take()
 
 
-def _leave(lane: Lane, entry: Entry, key: str | None) -> None:
+def _leave(lane: Lane, entry: Entry[Any], key: str | None) -> None:
     del lane.entries[entry]
     if lane.overflow == "latest":
         del lane.of_key[key]

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from triows._channels import Hub
 from triows._endings import Ending
 from triows._limits import Limits
 from triows._pipes import Pipe
@@ -23,6 +24,7 @@ class Rules:
         pipes: What lies around the handler, from the outside in.
         ask_hook: Finds and calls the application's hook for an exception.
         report: Is handed every failure that is logged with a traceback.
+        hub: The topics of the app.
         in_own_task: The handler gets a task of its own. Where every wait passes through a
             server's coroutines too, it need not pass through ours; but a task has its price.
     """
@@ -32,4 +34,5 @@ class Rules:
     pipes: Sequence[Pipe]
     ask_hook: ErrorHook
     report: Callable[[Exception], None]
+    hub: Hub
     in_own_task: bool = True

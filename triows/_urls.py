@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, cast
 from urllib.parse import quote, urlencode
 
+from triows._channels import Channels
 from triows._errors import OutsideConnection, RouteError
 from triows._paths import Template, encode_path
 from triows._routing import SCHEMES, Router, check_host, hosts_of
@@ -44,11 +45,13 @@ class Place:
         urls: Of the app.
         module: The name of the module that its route belongs to; "" for the app itself.
         websocket: Its connection, if it has one.
+        channels: Of the app, if that is running.
     """
 
     urls: "Urls"
     module: str = ""
     websocket: WebSocket | None = None
+    channels: Channels | None = None
 
     @property
     def root_path(self) -> str:
@@ -205,3 +208,28 @@ class UrlsProxy:
 
 url: Urls = cast("Urls", UrlsProxy())
 """The URLs of the current app's routes."""
+
+
+class ChannelsProxy:
+    """Stands for the `Channels` of the app that the current task belongs to."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        place = current_place.get()
+        if place is None or place.channels is None:
+            raise OutsideConnection(
+                "channels was used where no app is running: use `app.channels`, and that only "
+                "while the app runs"
+            )
+        return getattr(place.channels, name)
+
+    def __repr__(self) -> str:
+        place = current_place.get()
+        return f"<channels: {None if place is None else place.channels!r}>"
+
+
+channels: Channels = cast("Channels", ChannelsProxy())
+"""The topics of the current app, a `Channels`. Where no app runs: `OutsideConnection`."""

@@ -7,30 +7,28 @@ from typing import Any, TypeVarTuple
 
 import trio
 
+from triows._answerable import Answerable
 from triows._answers import (
     Handshake,
     Unanswered,
-    check_answer,
-    check_same_answer,
-    choose_subprotocol,
 )
+from triows._channels import Joined, Since
 from triows._close import NORMAL, CloseInfo, check_code, cut_reason
 from triows._codecs import decode_json, encode_json, wrong_kind
 from triows._datastructures import sdict
 from triows._draining import Draining
-from triows._errors import AlreadyAccepted, ConnectionClosed, Reject, StateError
+from triows._errors import ConnectionClosed, StateError
 from triows._flow import Flow
-from triows._headers import HeadersInput, RawHeaders, encode_headers
 from triows._life import Life
+from triows._outbox import Overflow
 from triows._pipes import Pipeline
-from triows._request import Request
 from triows._transport import Transport, as_message
 from triows._types import Data, Scope
 
 Args = TypeVarTuple("Args")
 
 
-class WebSocket(Request):
+class WebSocket(Answerable):
     """One connection, from the handshake to the close.
 
     The first `receive`, `send` or iteration accepts the handshake. After the end
@@ -60,22 +58,15 @@ class WebSocket(Request):
         discard: bool,
         subprotocols: Sequence[str] = (),
     ) -> None:
-        super().__init__(scope)
+        super().__init__(scope, transport, subprotocols)
         self.path_params = path_params
         self.name = name
         self.state = state
         self.draining = draining
-        self.subprotocol: str | None = None
-        self._handshake = Handshake.PENDING
-        self._transport = transport
         self._discard = discard
-        self._unanswered: Unanswered | None = Unanswered(subprotocols)
-        self._life: Life | None = None
         self._nursery: trio.Nursery | None = None
         self._context: contextvars.Context | None = None
-        self._accept_headers: RawHeaders | None = None
         self._session: Any = None
-        self._status = 499
         self._flow: Flow | None = None
         # From the accept on, the transport's own.
         self._receive: Callable[[], Coroutine[Any, Any, Data]] = self._receive_first
@@ -90,16 +81,6 @@ class WebSocket(Request):
         return self
 
     # The life
-
-    @property
-    def is_accepted(self) -> bool:
-        """The handshake was accepted, by this side and in so many words or by a first message."""
-        return self._handshake is Handshake.ACCEPTED
-
-    @property
-    def closed(self) -> CloseInfo | None:
-        """How the connection ended, or None while it is open."""
-        return self._transport.closed
 
     @property
     def latency(self) -> float | None:
@@ -172,11 +153,6 @@ class WebSocket(Request):
         if value is not self._session:  # as it is after `|=`
             raise StateError("the session cannot be replaced: change its items, as by update()")
 
-    @property
-    def status(self) -> int:
-        """The HTTP status of the handshake: 101, that of a rejection, or 499 before any answer."""
-        return self._status
-
     # Called by the connection
 
     def _begin(self, life: Life, pipeline: Pipeline | None) -> None:
@@ -184,11 +160,6 @@ class WebSocket(Request):
         self._life = life
         if pipeline is not None and (pipeline.on_receive or pipeline.on_send):
             self._flow = Flow(self._transport, pipeline.on_receive, pipeline.on_send)
-
-    def _before_accept(self, hook: Callable[[], RawHeaders]) -> None:
-        """Have the accept, if it is still to come, carry the headers that this will return."""
-        if self._unanswered is not None:
-            self._unanswered.hooks.append(hook)
 
     def _enter(self, nursery: trio.Nursery) -> None:
         """Publish the nursery, as the handler starts, in its context."""
@@ -199,91 +170,16 @@ class WebSocket(Request):
         """Withdraw the nursery, as the handler ends."""
         self._nursery = None
 
-    def _lifeline(self) -> Life:
-        if self._life is None:
-            raise StateError("this WebSocket belongs to no connection that is served")
-        return self._life
-
-    # The handshake's answer
-
-    async def accept(
-        self, subprotocol: str | None = None, headers: HeadersInput | None = None
-    ) -> None:
-        """Accept the handshake.
-
-        Needed only before a wait that is neither `receive` nor `send`, or to choose a
-        subprotocol or add headers. Two tasks may race to it. Once the answer is with
-        the server, cancelling no longer stops it.
-
-        Raises:
-            AlreadyAccepted: It was accepted before, with other arguments.
-            ConnectionClosed: The peer has left, or the handshake was rejected.
-            ValueError: The subprotocol was not offered, or a header is malformed.
-        """
-        raw = None if headers is None else encode_headers(headers)
-        check_answer(subprotocol, raw, self.subprotocols)
-        await trio.lowlevel.checkpoint_if_cancelled()
-        await self._wait_answered()
-        if self._handshake is Handshake.ACCEPTED:
-            check_same_answer((subprotocol, raw), (self.subprotocol, self._accept_headers or []))
-            return
-        if self.closed is not None:
-            raise ConnectionClosed(self.closed, self)
-        await self._answer(subprotocol, raw or [])
-
-    async def _wait_answered(self) -> None:
-        while self._handshake is Handshake.ANSWERING and self._unanswered is not None:
-            await self._unanswered.answered.park()
-
-    async def _answer(self, subprotocol: str | None, headers: RawHeaders) -> None:
-        unanswered = self._unanswered
-        assert unanswered is not None, "it is forgotten when the handshake was accepted"
-        self._handshake = Handshake.ANSWERING
-        if subprotocol is None:
-            subprotocol = choose_subprotocol(unanswered.preferred, self.subprotocols)
-        try:
-            extra = [header for hook in unanswered.hooks for header in hook()]
-            await self._transport.accept(subprotocol, headers + extra)
-            self._handshake = Handshake.ACCEPTED
-            if not self._discard:
-                self._receive = (self._flow or self._transport).receive
-            self._open_sends(unanswered)
-            self._status = 101
-            self.subprotocol = subprotocol
-            self._accept_headers = headers or None
-            self._lifeline().accepted()
-        finally:
-            if self._handshake is Handshake.ANSWERING:
-                self._handshake = Handshake.PENDING
-            unanswered.answered.unpark_all()
+    def _open(self, unanswered: Unanswered) -> None:
+        if not self._discard:
+            self._receive = (self._flow or self._transport).receive
+        self._open_sends(unanswered)
 
     def _open_sends(self, unanswered: Unanswered) -> None:
         # Not while some wait in line: they would be overtaken.
         if not unanswered.sends.is_taken:
             self._send = (self._flow or self._transport).send
             self._unanswered = None
-
-    async def reject(
-        self, status: int = 403, body: str | bytes = "", headers: HeadersInput | None = None
-    ) -> None:
-        """Answer the handshake with an HTTP response, like `raise Reject(...)`, and go on.
-
-        Raises:
-            AlreadyAccepted: The handshake was accepted before.
-            ConnectionClosed: The peer has left, or the handshake was rejected before.
-            ValueError: The status or a header is wrong; see `Reject`.
-        """
-        await self._reject(Reject(status, body, headers))
-
-    async def _reject(self, answer: Reject) -> None:
-        await self._wait_answered()
-        if self._handshake is Handshake.ACCEPTED:
-            raise AlreadyAccepted(
-                f"cannot {answer}: the handshake was accepted before; close with a code instead"
-            )
-        await self._transport.reject(answer.status, answer.headers, answer.body)
-        self._status = answer.status
-        self._lifeline().closing(f"answered with HTTP {answer.status}")
 
     # Messages
 
@@ -374,6 +270,49 @@ class WebSocket(Request):
     async def send_json(self, value: Any) -> None:
         """Like `send`, but encodes the value as JSON text; TypeError if it has no JSON form."""
         await self.send(encode_json(value))
+
+    # Topics
+
+    async def join(
+        self,
+        topic: str,
+        *,
+        envelope: bool = False,
+        since: Since = None,
+        presence: Any = None,
+        overflow: Overflow | None = None,
+    ) -> Joined:
+        """Join a topic: what is published to it goes to this peer, until `leave` or the end.
+
+        Accepts the handshake, if that is still to be done. With `since` it returns when
+        the peer has been sent what it had missed, at the pace at which it reads; newer
+        messages follow those, none twice and none left out. Cancelled, it has not joined.
+
+        Args:
+            topic: The name; what is published to it is configured by the app.
+            envelope: Send JSON texts that say which topic and position a message is of,
+                instead of the bare messages, and tell of gaps. See `docs/channels.md`.
+            since: The `(epoch, offset)` of the last message that the peer has, or 0 for
+                all that the topic remembers; None for new ones only.
+            presence: What others are told of this connection, anything with a JSON form.
+                None: it is not among those that are present.
+            overflow: The policy for this member; None: the topic's.
+
+        Raises:
+            ConnectionClosed: The connection has ended.
+            StateError: It has joined the topic already.
+            NotRunning: The app is not running.
+            BrokerUnavailable: The broker cannot be reached.
+            ValueError: The topic, `since` or `overflow` cannot be.
+        """
+        await self.accept()
+        return await self._lifeline().memberships.join(
+            topic, envelope=envelope, since=since, presence=presence, overflow=overflow
+        )
+
+    async def leave(self, topic: str) -> None:
+        """Leave a topic; messages that wait for this peer still go out. Not joined: nothing."""
+        await self._lifeline().memberships.leave(topic)
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Send a close frame; the handler goes on and may tidy up.

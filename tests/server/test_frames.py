@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.frames import Frame, Opcode
 
 from tests.server.client_frames import (
     BINARY,
@@ -31,6 +32,7 @@ from triows.server._frames import (
     CloseFrame,
     Decoder,
     Event,
+    Pause,
     Ping,
     Pong,
     encode_close,
@@ -593,3 +595,15 @@ def test_without_the_c_extension(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert ["Hello", b""] == found
     assert "websockets.utils" == slow["apply_mask"].__module__
+
+
+def test_a_pause() -> None:
+    """After very many frames without an event there is a pause; then it goes on."""
+    decoder = Decoder(1024)
+    decoder.feed(
+        Frame(Opcode.TEXT, b"", fin=False).serialize(mask=True)
+        + Frame(Opcode.CONT, b"", fin=False).serialize(mask=True) * 2500
+        + Frame(Opcode.CONT, b"end").serialize(mask=True)
+    )
+
+    assert [Pause(), Pause(), "end", None] == [decoder.next_event() for _ in range(4)]

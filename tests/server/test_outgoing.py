@@ -413,6 +413,18 @@ class TestSendNowait:
 
             assert [text("begun"), text("queued")] == frames_in(wire.seen)
 
+    async def test_while_a_call_waits_for_its_turn_only(self, autojump_clock: MockClock) -> None:
+        """A message is queued behind a call that is about to go on, though nothing is blocked."""
+        async with open_outgoing(room=3) as (outgoing, wire, _), trio.open_nursery() as nursery:
+            outgoing.send_nowait(Prepared("begun"))
+            nursery.start_soon(outgoing.send, "waits")
+            await wait_all_tasks_blocked()
+            wire.read()
+            outgoing.send_nowait(Prepared("queued"))
+            await wait_all_tasks_blocked()
+
+            assert [text(m) for m in ("begun", "waits", "queued")] == frames_in(wire.seen)
+
     async def test_before_the_end(self, autojump_clock: MockClock) -> None:
         """What is queued goes out before the last frame."""
         async with open_outgoing(room=0) as (outgoing, wire, line):

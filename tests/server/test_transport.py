@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
-from websockets.frames import Opcode
+from websockets.frames import Frame, Opcode
 
 from tests.server.wires import (
     UNLIMITED,
@@ -1111,3 +1111,57 @@ class TestAbort:
             connection.transport.leave()
 
             assert [close()] == connection.frames
+
+
+class TestFairness:
+    """What reaches no inbox has a bound too: after a megabyte of it others have a turn."""
+
+    @pytest.mark.parametrize("what", ["pings", "messages to be dropped", "empty fragments"])
+    async def test_a_rest(self, autojump_clock: MockClock, what: str) -> None:
+        """A connection that is sent very much rests, and goes on where it was."""
+        async with open_connection(discard=True) as connection:
+            burst = {
+                "pings": Frame(Opcode.PING, b"").serialize(mask=True) * 3000,
+                "messages to be dropped": said("x" * 60_000) * 20,
+                "empty fragments": Frame(Opcode.TEXT, b"", fin=False).serialize(mask=True)
+                + Frame(Opcode.CONT, b"", fin=False).serialize(mask=True) * 3000
+                + Frame(Opcode.CONT, b"").serialize(mask=True),
+            }[what]
+            connection.transport.take(burst)
+            assert not connection.wire.is_reading
+            connection.transport.take(said("last"))
+            before = connection.transport.received
+            await trio.sleep(1)
+
+            assert connection.wire.is_reading
+            assert before < connection.transport.received or what == "messages to be dropped"
+
+    async def test_a_rest_that_outlasts_the_connection(self, autojump_clock: MockClock) -> None:
+        """The end of a rest finds nothing to do when the connection is gone meanwhile."""
+        async with open_connection(discard=True) as connection:
+            connection.transport.take(Frame(Opcode.PING, b"").serialize(mask=True) * 2000)
+            connection.transport.abort()
+            await trio.sleep(1)
+
+            assert connection.wire.is_closed
+
+    async def test_a_held_inbox_after_a_rest(self, autojump_clock: MockClock) -> None:
+        """Who has asked for no more messages gets none by the end of a rest."""
+        async with open_connection() as connection:
+            connection.transport.take(Frame(Opcode.PING, b"").serialize(mask=True) * 2000)
+            connection.transport.set_reading(False)
+            await trio.sleep(1)
+
+            assert not connection.wire.is_reading
+
+    async def test_a_peer_that_pings_and_reads_nothing(self, autojump_clock: MockClock) -> None:
+        """It is given up like any other that does not read."""
+        limits = Limits(send_timeout=5)
+        async with open_connection(limits=limits) as connection:
+            connection.wire.stall()
+            connection.wire.say(Frame(Opcode.PING, b"x").serialize(mask=True))
+            await wait_all_tasks_blocked()
+            connection.wire.say(Frame(Opcode.PING, b"x").serialize(mask=True))
+            await trio.sleep(10)
+
+            assert 1 == len(connection.record.overruns)

@@ -86,7 +86,7 @@ class Writer:
             patience=self._steps_to_go,
         )
         self._is_close_sent = False
-        self._outbox = Outbox(limits.outbox_bytes)
+        self._outbox: Outbox[Prepared] = Outbox(limits.outbox_bytes)
         self._scopes: set[trio.CancelScope] = set()
         self._outbox_filled: trio.lowlevel.ParkingLot | None = None
 

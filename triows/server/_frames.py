@@ -88,7 +88,19 @@ class CloseFrame:
     reason: str
 
 
-Event: TypeAlias = str | bytes | Ping | Pong | CloseFrame
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """There is more to parse, but there was so much that others should have a turn before."""
+
+
+FRAMES = 1000
+"""Frames without an event after which there is a pause. The empty ones of a client that sends
+nothing else would take tens of milliseconds a read.
+"""
+
+_PAUSE = Pause()
+
+Event: TypeAlias = str | bytes | Ping | Pong | CloseFrame | Pause
 """A whole message is just its `str` or `bytes`; an empty one is a message too."""
 
 
@@ -150,7 +162,7 @@ class Decoder:
             self._data = data
 
     def next_event(self) -> Event | None:
-        """Return the next message or control frame; None if more bytes are needed.
+        """Return the next message or control frame, or a pause; None if more bytes are needed.
 
         After a `CloseFrame` everything that follows is ignored. After an error the
         decoder must not be asked again.
@@ -193,9 +205,13 @@ class Decoder:
     def _parse(self) -> Event | None:
         """Like `next_event`, for whatever comes."""
         assert self._opcode != _FAILED, "an error is the last that a decoder says"
+        frames = 0
         try:
             while self._data and self._opcode != _CLOSED:
                 if not self._left:
+                    frames += 1
+                    if frames > FRAMES:
+                        return _PAUSE
                     opcode = self._read_header()
                     if opcode is None:
                         return None

@@ -65,7 +65,7 @@ class Outgoing:
         self._turnstile: Turnstile | None = None
         self._unblocked: trio.lowlevel.ParkingLot | None = None
         self._watchdog: Watchdog | None = None
-        self._outbox: Outbox | None = None
+        self._outbox: Outbox[Prepared] | None = None
         # How many of all messages ever put there may leave before the call that is next.
         self._before: float = math.inf
 
@@ -141,6 +141,8 @@ class Outgoing:
         if self._wire.is_blocked or self._waiting:
             if self._outbox is None:
                 self._outbox = Outbox(self._limits.outbox_bytes)
+            if self._wire.is_blocked:
+                self.watch()
             return self._outbox.put(prepared, lane)
         self.write(prepared.frame or _frame_of(prepared))
         self.sent += 1
@@ -154,7 +156,7 @@ class Outgoing:
         while not self._wire.is_blocked and outbox.holds(self._before):
             self._write_next(outbox)
 
-    def _write_next(self, outbox: Outbox) -> None:
+    def _write_next(self, outbox: Outbox[Prepared]) -> None:
         prepared = outbox.take()
         self.write(prepared.frame or _frame_of(prepared))
         self.sent += 1

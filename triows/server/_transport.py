@@ -21,7 +21,7 @@ from triows._timer import Timer
 from triows._types import Data
 from triows.server._bounds import within
 from triows.server._closing import Closing
-from triows.server._frames import CloseFrame, Decoder, Ping, Pong, encode_pong
+from triows.server._frames import CloseFrame, Decoder, Pause, Ping, Pong, encode_pong
 from triows.server._handshake import http_response
 from triows.server._inbox import Inbox
 from triows.server._keepalive import Keepalive
@@ -264,7 +264,7 @@ class ServerTransport:
                     self._closing.hear_close(event)
                     return
                 else:
-                    self._hear_control(event)
+                    share -= self._hear_control(event)
                 share -= _EVENT
                 if share <= 0:
                     self._rest()
@@ -283,7 +283,10 @@ class ServerTransport:
         if self.may_read():
             self.read_on()
 
-    def _hear_control(self, event: Ping | Pong) -> None:
+    def _hear_control(self, event: Ping | Pong | Pause) -> int:
+        """Hear what is no message; return how much of the turn it costs beside the event."""
+        if isinstance(event, Pause):
+            return _SHARE
         if isinstance(event, Pong):
             assert self._keepalive is not None, "it begins before anything is parsed"
             self._keepalive.pong(event.payload)
@@ -295,6 +298,7 @@ class ServerTransport:
                 self._outgoing.watch()
             else:
                 self._outgoing.write(encode_pong(event.payload))
+        return 0
 
     def unblocked(self) -> None:
         """Hear that the peer reads again."""

@@ -1,0 +1,378 @@
+"""The topics of a process, and its line to the broker."""
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from tests.channels.brokers import ScriptedBroker
+from tests.support import lines
+from triows import (
+    App,
+    BrokerUnavailable,
+    ConnectionClosed,
+    NotRunning,
+    StateError,
+    WebSocket,
+    testing,
+    websocket,
+)
+from triows._broker import Broker, BrokerSession, Listener, Message, PresenceEvent
+from triows._channels import Hub
+from triows.brokers import MemoryBroker
+
+
+async def use(app: App, topic: str = "t", *, task_status: trio.TaskStatus[None]) -> None:
+    """Subscribe to a topic for ever."""
+    async with app.channels.subscribe(topic):
+        task_status.started()
+        await trio.sleep_forever()
+
+
+async def test_the_broker_knows_what_is_used(autojump_clock: MockClock) -> None:
+    """It is told of the first user of a topic, and of the last one; not of those between."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker)
+    async with testing.client(app), trio.open_nursery() as nursery:
+        await nursery.start(use, app)
+        async with app.channels.subscribe("t"):
+            nursery.cancel_scope.cancel()
+            await wait_all_tasks_blocked()
+        with trio.CancelScope(shield=True):
+            await wait_all_tasks_blocked()
+
+        assert [("subscribe", "t"), ("unsubscribe", "t")] == broker.calls
+        assert 0 == app.channels.statistics().topics
+
+
+async def test_many_at_once(autojump_clock: MockClock) -> None:
+    """The first ones wait for the same answer; a user who comes while the last leaves is in."""
+    broker = ScriptedBroker()
+    broker.seconds = 1
+    app = App(__name__, broker=broker)
+    async with testing.client(app):
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(nursery.start, use, app)
+            await trio.sleep(1.5)
+            assert 5 == app.channels.statistics("t").subscriptions
+            nursery.cancel_scope.cancel()
+        await trio.sleep(0.5)
+        async with app.channels.subscribe("t") as messages:
+            broker.listener.deliver(Message("t", "in"))
+            assert "in" == (await messages.receive()).data
+        await trio.sleep(5)
+
+    names = [call[0] for call in broker.calls]
+    assert ["subscribe", "unsubscribe", "subscribe", "unsubscribe"] == names
+
+
+async def test_a_user_who_comes_before_it_was_tidied_up(autojump_clock: MockClock) -> None:
+    """A topic that is used again before the broker was told stays as it is."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker)
+    async with testing.client(app):
+        for _ in range(2):
+            async with app.channels.subscribe("t"):
+                pass
+            async with app.channels.subscribe("t"):
+                await wait_all_tasks_blocked()
+                assert 1 == app.channels.statistics().topics
+        await wait_all_tasks_blocked()
+        assert 0 == app.channels.statistics().topics
+
+
+async def test_a_broker_that_cannot_be_asked(autojump_clock: MockClock) -> None:
+    """Who joins or publishes is told, and nothing of it is left."""
+    broker = ScriptedBroker()
+    broker.is_away = True
+    app = App(__name__, broker=broker)
+
+    @app.websocket()
+    async def member() -> None:
+        with pytest.raises(BrokerUnavailable):
+            await websocket.join("t")
+        await websocket.send("not joined")
+
+    async with testing.client(app) as client, client.websocket("/member") as peer:
+        assert "not joined" == await peer.receive()
+        with pytest.raises(BrokerUnavailable):
+            await app.channels.publish("t", "hi")
+        with pytest.raises(BrokerUnavailable):
+            await app.channels.presence("t")
+        await wait_all_tasks_blocked()
+        assert 0 == app.channels.statistics().topics
+
+
+async def test_a_publication_comes_back(autojump_clock: MockClock) -> None:
+    """`publish` returns when this process has its own message, if it is interested in it."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker)
+    async with testing.client(app), trio.open_nursery() as nursery:
+        assert 0 == (await app.channels.publish("t", "to others")).queued
+        await nursery.start(use, app)
+        began = trio.current_time()
+
+        async def send_back() -> None:
+            await trio.sleep(1)
+            _, message = broker.calls[-1]
+            assert isinstance(message, Message)
+            broker.listener.deliver(message)
+
+        nursery.start_soon(send_back)
+        published = await app.channels.publish("t", "hi")
+        assert (1, 1, None) == (trio.current_time() - began, published.queued, published.remote)
+
+        published = await app.channels.publish("t", "lost on its way back")
+        assert (6, 0) == (trio.current_time() - began, published.queued)
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_nobody_uses(autojump_clock: MockClock) -> None:
+    """What the broker says of a topic that was left is of no interest."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker)
+    async with testing.client(app):
+        broker.listener.deliver(Message("t", "hi"))
+        broker.listener.presence_changed(PresenceEvent("t", "join", "id", None))
+        assert 0 == app.channels.statistics("t").delivered
+
+
+async def test_history_that_was_asked_for_in_vain(autojump_clock: MockClock) -> None:
+    """A subscription to a topic without history cannot begin in the past, and is told."""
+    app = App(__name__)
+    async with testing.client(app), app.channels.subscribe("t", since=0) as messages:
+        with pytest.raises(Exception, match="may have been lost"):
+            await messages.receive()
+
+
+async def test_statistics_go_on(autojump_clock: MockClock) -> None:
+    """What was counted in topics that are no more still counts."""
+    app = App(__name__)
+    async with testing.client(app):
+        for _ in range(3):
+            async with app.channels.subscribe("t"):
+                await app.channels.publish("t", "hi")
+            await wait_all_tasks_blocked()
+        assert (0, 3) == (app.channels.statistics().topics, app.channels.statistics().delivered)
+
+
+async def test_the_app_can_run_again(autojump_clock: MockClock) -> None:
+    """Nothing is left of a run: the next one begins with an empty memory."""
+    app = App(__name__)
+    app.channels.configure("t", history=100)
+    for _ in range(2):
+        async with testing.client(app), app.channels.subscribe("t", since=0) as messages:
+            await app.channels.publish("t", "first")
+            received = await messages.receive()
+            assert received.position is not None
+            assert 1 == received.position.offset
+        assert 0 == app.channels.statistics().subscriptions
+
+
+async def test_one_broker_of_two_apps(autojump_clock: MockClock) -> None:
+    """Apps that were given the same broker hear each other."""
+    broker = MemoryBroker()
+    one, two = (App(__name__, broker=broker) for _ in range(2))
+    async with (
+        testing.client(one),
+        testing.client(two),
+        one.channels.subscribe("t") as here,
+        two.channels.subscribe("t") as there,
+    ):
+        published = await one.channels.publish("t", "hi")
+
+        assert (1, 1) == (published.queued, published.remote)
+        assert "hi" == (await here.receive()).data == (await there.receive()).data
+
+
+class BrokenBroker(Broker):
+    """A broker that breaks, in `open` or later."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    @asynccontextmanager
+    async def open(self, listener: Listener) -> AsyncGenerator[BrokerSession]:
+        """Open a session that lasts so many seconds."""
+        if not self._seconds:
+            raise BrokerUnavailable("there is no broker")
+        async with MemoryBroker().open(listener) as session, trio.open_nursery() as nursery:
+            nursery.start_soon(self._break)
+            yield session
+            nursery.cancel_scope.cancel()
+
+    async def _break(self) -> None:
+        await trio.sleep(self._seconds)
+        raise RuntimeError("on purpose")
+
+
+async def test_a_broker_that_cannot_be_opened(autojump_clock: MockClock) -> None:
+    """The app does not start without its broker, and says why."""
+    app = App(__name__, broker=BrokenBroker(0))
+
+    with pytest.RaisesGroup(BrokerUnavailable, flatten_subgroups=True, allow_unwrapped=True):
+        async with app.running():
+            pass
+
+
+async def test_a_broker_that_breaks(autojump_clock: MockClock) -> None:
+    """An app whose broker has a fault ends, and says why: never a half-dead server."""
+    app = App(__name__, broker=BrokenBroker(1))
+
+    with pytest.RaisesGroup(RuntimeError, flatten_subgroups=True):
+        async with app.running():
+            await trio.sleep_forever()
+
+
+async def test_outside_of_a_run() -> None:
+    """Without a session nothing can be asked, and nothing is there."""
+    hub = Hub(MemoryBroker)
+
+    assert not hub.is_running
+    assert isinstance(NotRunning("it was used"), StateError)
+    with pytest.raises(NotRunning):
+        _ = hub.session
+    assert 0 == hub.statistics("t").members
+
+
+async def test_joining_twice(autojump_clock: MockClock) -> None:
+    """A connection is in a topic once; it may leave and come back."""
+    app = App(__name__)
+
+    @app.websocket()
+    async def member() -> None:
+        await websocket.join("t", presence={})
+        with pytest.raises(StateError, match="has joined 't' already: leave it first"):
+            await websocket.join("t")
+        await websocket.leave("t")
+        await websocket.join("t", presence={})
+        await app.channels.publish("t", "once")
+        assert websocket.id in await app.channels.presence("t")
+        await websocket.receive()
+
+    async with testing.client(app) as client, client.websocket("/member") as peer:
+        assert "once" == await peer.receive()
+        await peer.receive_nothing()
+
+
+async def test_joining_after_the_end(autojump_clock: MockClock) -> None:
+    """A connection that has ended joins nothing any more, whoever asks."""
+    app = App(__name__)
+    kept: list[WebSocket] = []
+
+    @app.websocket()
+    async def member() -> None:
+        await websocket.accept()
+        kept.append(websocket.unwrap())
+
+    @app.websocket()
+    async def early() -> None:
+        await websocket.join("other")
+        kept.append(websocket.unwrap())
+
+    async with testing.client(app) as client:
+        for path in ("/member", "/early"):
+            async with client.websocket(path) as peer:
+                await peer.wait_closed()
+            with pytest.raises(ConnectionClosed):
+                await kept[-1].join("t")
+        assert 0 == app.channels.statistics().members
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.5, 2.5])
+async def test_joining_cancelled(autojump_clock: MockClock, seconds: float) -> None:
+    """Cancelled in any of its steps, the connection has not joined, and the broker is told."""
+    broker = ScriptedBroker()
+    broker.seconds = 1
+    app = App(__name__, broker=broker)
+    app.channels.configure("t", history=100)
+
+    @app.websocket()
+    async def member() -> None:
+        with trio.move_on_after(seconds):
+            await websocket.join("t", since=0, presence={})
+        assert 0 == app.channels.statistics().members
+        await websocket.receive()
+
+    async with testing.client(app) as client, client.websocket("/member"):
+        await trio.sleep(10)
+        assert 0 == app.channels.statistics().topics
+
+    names = [call[0] for call in broker.calls]
+    assert ["subscribe", "replay", "enter"][: int(seconds + 0.5)] == names[: int(seconds + 0.5)]
+    assert ("enter" in names) == ("leave" in names)
+    assert (seconds > 1) == ("unsubscribe" in names)
+
+
+async def test_recovering(autojump_clock: MockClock) -> None:
+    """Who joins with `since` is sent what was missed before anything else."""
+    app = App(__name__)
+    app.channels.configure("t", history=2)
+
+    @app.websocket()
+    async def member() -> None:
+        await websocket.accept()
+        for text in ("1", "2", "3"):
+            await app.channels.publish("t", text)
+        joined = await websocket.join("t", since=0)
+        assert not joined.recovered
+        await websocket.leave("t")
+        joined = await websocket.join("t", since=joined.position)
+        assert joined.recovered
+        await websocket.receive()
+
+    async with (
+        testing.client(app) as client,
+        app.channels.subscribe("t"),
+        client.websocket("/member") as peer,
+    ):
+        assert list("2323") == [await peer.receive() for _ in range(4)]
+
+
+async def test_presence(autojump_clock: MockClock) -> None:
+    """Watchers hear of members, and members that end leave at once."""
+    app = App(__name__)
+
+    @app.websocket()
+    async def member() -> None:
+        await websocket.join("t", presence={"name": "joe"})
+        if await websocket.receive() == "leave":
+            await websocket.leave("t")
+            await websocket.receive()
+
+    async with testing.client(app) as client, app.channels.presence_events("t") as events:
+        for farewell in ("leave", "return"):
+            async with client.websocket("/member") as peer:
+                assert "join" == (await events.receive()).kind
+                await peer.send(farewell)
+                assert "leave" == (await events.receive()).kind
+        assert 1 == app.channels.statistics("t").subscriptions
+
+
+async def test_drops_are_logged(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line a second at most says how many messages of a topic were dropped."""
+    app = App(__name__)
+    app.channels.configure("t", overflow="drop_oldest", capacity=1)
+    async with testing.client(app), app.channels.subscribe("t"), app.channels.subscribe("u"):
+        for _ in range(30):
+            await app.channels.publish("t", "hi")
+            await trio.sleep(0.1)
+        await trio.sleep(2)
+
+    counts = [int(line.split()[0]) for line in lines(caplog, logging.WARNING)]
+    assert (4, 29) == (len(counts), sum(counts))
+
+
+async def test_threads_find_the_way() -> None:
+    """The token of the run is there while the app runs."""
+    hub = Hub(MemoryBroker)
+    with pytest.raises(NotRunning):
+        _ = hub.trio_token
+    async with hub.running():
+        assert trio.lowlevel.current_trio_token() is hub.trio_token

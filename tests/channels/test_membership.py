@@ -1,0 +1,254 @@
+"""One connection in one topic: what it gets, and what becomes of it when it is too slow."""
+
+import logging
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from tests.channels.brokers import ScriptedBroker
+from tests.support import lines
+from triows import App, CloseInfo, ConnectionClosed, Limits, StateError, testing, websocket
+from triows._channels._membership import Membership, Port
+from triows._outbox import OVERHEAD, Lane, Overflow, Prepared, Tally
+from triows.testing._peer import Peer
+
+
+def ticker(overflow: Overflow, limits: Limits | None = None) -> App:
+    """Return an app whose peers join the topic t, where three messages may wait."""
+    app = App(__name__, limits=limits)
+    app.channels.configure("t", overflow=overflow, capacity=3)
+
+    @app.websocket()
+    async def member() -> None:
+        await websocket.join("t")
+        await websocket.receive()
+
+    return app
+
+
+async def all_of(peer: Peer) -> list[Any]:
+    """Return everything that has come."""
+    seen: list[Any] = []
+    while True:
+        with trio.move_on_after(0.1) as scope:
+            seen.append(await peer.receive())
+        if scope.cancelled_caught:
+            return seen
+
+
+@pytest.mark.parametrize(
+    ("overflow", "left"),
+    [("drop_oldest", ["0", "7", "8", "9"]), ("drop_newest", ["0", "1", "2", "3"])],
+)
+async def test_a_slow_member_that_misses_some(
+    autojump_clock: MockClock,
+    caplog: pytest.LogCaptureFixture,
+    overflow: Overflow,
+    left: list[str],
+) -> None:
+    """The others get everything at once; what it misses is told, counted and logged."""
+    app = ticker(overflow)
+    async with (
+        testing.client(app) as client,
+        client.websocket("/member") as slow,
+        client.websocket("/member") as quick,
+    ):
+        await wait_all_tasks_blocked()
+        slow.stall()
+        published = []
+        for i in range(10):
+            published.append(await app.channels.publish("t", str(i)))
+            await wait_all_tasks_blocked()
+            assert str(i) == await quick.receive()
+        assert [0] * 4 + [1] * 6 == [outcome.dropped for outcome in published]
+        assert 6 == app.channels.statistics("t").dropped
+        await trio.sleep(1.5)
+        slow.resume()
+        assert left == await all_of(slow)
+
+    assert [
+        "1 messages of topic 't' were dropped: members were too slow",
+        "5 messages of topic 't' were dropped: members were too slow",
+    ] == lines(caplog, logging.WARNING)
+
+
+async def test_the_latest_of_each_key(autojump_clock: MockClock) -> None:
+    """With "latest" a slow member gets the newest message of each key."""
+    app = ticker("latest")
+    async with testing.client(app) as client, client.websocket("/member") as slow:
+        await wait_all_tasks_blocked()
+        slow.stall()
+        for i in range(10):
+            await app.channels.publish("t", str(i), key="even" if i % 2 == 0 else "odd")
+            await wait_all_tasks_blocked()
+        slow.resume()
+
+        assert ["0", "9", "8"] == await all_of(slow)
+
+
+async def test_a_slow_member_that_is_closed(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With "close" it is closed with 1013, once, and it has left when the others go on."""
+    app = ticker("close", Limits(close_timeout=1))
+    async with (
+        testing.client(app) as client,
+        client.websocket("/member") as slow,
+        client.websocket("/member") as quick,
+    ):
+        await wait_all_tasks_blocked()
+        slow.stall()
+        for i in range(10):
+            await app.channels.publish("t", str(i))
+            assert str(i) == await quick.receive()
+        await wait_all_tasks_blocked()
+        assert 1 == app.channels.statistics("t").members
+        slow.resume()
+        assert 1013 == (await slow.wait_closed()).code
+
+    assert ["too slow for topic 't'"] == [
+        line.partition(": ")[2].partition(" (")[0]
+        for line in lines(caplog, logging.WARNING)
+        if "handler" in line
+    ]
+
+
+async def test_bytes_are_bounded_too(autojump_clock: MockClock) -> None:
+    """However many messages may wait, they take no more than `outbox_bytes`."""
+    app = ticker("drop_newest", Limits(outbox_bytes=2 * (OVERHEAD + 1)))
+    async with testing.client(app) as client, client.websocket("/member") as slow:
+        await wait_all_tasks_blocked()
+        slow.stall()
+        for i in range(10):
+            await app.channels.publish("t", str(i))
+            await wait_all_tasks_blocked()
+        slow.resume()
+
+        assert ["0", "1", "2"] == await all_of(slow)
+
+
+@pytest.mark.parametrize("envelope", [True, False])
+async def test_new_messages_wait_for_the_old_ones(
+    autojump_clock: MockClock, *, envelope: bool
+) -> None:
+    """While a member is sent what it has missed, new messages wait; none comes twice."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker)
+    app.channels.configure("t", history=100)
+
+    @app.websocket()
+    async def member() -> None:
+        await websocket.join("t", since=("e", 1), envelope=envelope)
+        await websocket.receive()
+
+    async with testing.client(app) as client, app.channels.subscribe("t"):
+        broker.keep(1, 2, 3)
+        broker.deliver(1, 2)
+        broker.seconds = 1
+        async with client.websocket("/member") as peer:
+            await wait_all_tasks_blocked()
+            broker.deliver(3, 4)
+            await trio.sleep(1.5)
+            broker.deliver(5)
+            if not envelope:
+                assert ["2", "3", "4", "5"] == await all_of(peer)
+            else:
+                joined = await peer.receive_json()
+                assert (1, True) == (joined["offset"], joined["recovered"])
+                frames = [await peer.receive_json() for _ in range(4)]
+                assert [2, 3, 4, 5] == [frame["offset"] for frame in frames]
+                await peer.receive_nothing()
+
+
+async def test_too_many_new_messages(autojump_clock: MockClock) -> None:
+    """What waits for the old ones is bounded as the topic says, too."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker)
+    app.channels.configure("t", history=100, capacity=2)
+
+    @app.websocket()
+    async def member() -> None:
+        await websocket.join("t", since=0)
+        await websocket.receive()
+
+    async with testing.client(app) as client, app.channels.subscribe("t", overflow="drop_oldest"):
+        broker.seconds = 1
+        async with client.websocket("/member") as peer:
+            await wait_all_tasks_blocked()
+            broker.deliver(*range(1, 6))
+
+            assert 1013 == (await peer.wait_closed()).code
+
+
+async def test_a_gap_while_joining(autojump_clock: MockClock) -> None:
+    """A gap that is found meanwhile is told when it has the old ones."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker)
+    app.channels.configure("t", history=100)
+
+    @app.websocket()
+    async def member() -> None:
+        await websocket.join("t", since=0, envelope=True)
+        await websocket.receive()
+
+    async with testing.client(app) as client, app.channels.subscribe("t"):
+        broker.keep(1)
+        broker.deliver(1)
+        broker.seconds = 1
+        async with client.websocket("/member") as peer:
+            await wait_all_tasks_blocked()
+            await trio.sleep(0.5)
+            broker.deliver(5)
+            await trio.sleep(0.7)
+            broker.keep(4, 5)
+            frames = [await peer.receive_json() for _ in range(2)]
+            await trio.sleep(1)
+            frames += [await peer.receive_json() for _ in range(3)]
+
+        assert [0, 1, 3, 4, 5] == [frame["offset"] for frame in frames]
+
+
+async def test_the_excluded_is_excluded_from_history_too(autojump_clock: MockClock) -> None:
+    """A message that a connection was not to get it does not get later either."""
+    app = App(__name__)
+    app.channels.configure("t", history=100)
+
+    @app.websocket()
+    async def member() -> None:
+        await websocket.accept()
+        await app.channels.publish("t", "not for me", exclude=websocket)
+        await app.channels.publish("t", "for all")
+        await websocket.join("t", since=0)
+        await websocket.receive()
+
+    async with testing.client(app) as client, client.websocket("/member") as peer:
+        assert ["for all"] == await all_of(peer)
+
+
+async def test_a_member_whose_connection_is_ending(autojump_clock: MockClock) -> None:
+    """What is published while it ends is for the others; nobody fails."""
+    port = Port(Somebody(), Ended(), lambda *_: None)  # type: ignore[arg-type]
+    membership = Membership(port, "t", Lane("close", 1, Tally()), is_enveloped=False)
+
+    assert not membership.offer(Prepared("hi"))
+    assert isinstance(port.refusal("t"), StateError)
+    port.is_closed = True
+    assert isinstance(port.refusal("t"), ConnectionClosed)
+
+
+class Somebody:
+    """A connection's owner."""
+
+    id = "somebody"
+
+
+class Ended:
+    """A transport that has ended."""
+
+    closed = CloseInfo(1006, "", by_peer=True)
+
+    def send_nowait(self, prepared: Prepared, lane: Lane | None = None) -> bool:
+        """Refuse."""
+        raise ConnectionClosed(self.closed)

@@ -1,0 +1,232 @@
+"""What a process knows of one topic, and what it does about gaps."""
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from tests.channels.brokers import ScriptedBroker, message
+from triows import App, SubscriptionLagged, testing, websocket
+from triows._broker import Message, Position
+from triows.testing._peer import Peer
+
+
+@asynccontextmanager
+async def open_member(
+    broker: ScriptedBroker, *, history: int = 100, envelope: bool = True
+) -> AsyncGenerator[tuple[App, Peer]]:
+    """Give the app of a broker, and a peer that has joined the topic t, around a block."""
+    app = App(__name__, broker=broker)
+    app.channels.configure("t", history=history, capacity=5)
+
+    @app.websocket()
+    async def member() -> None:
+        await websocket.join("t", envelope=envelope)
+        await websocket.receive()
+
+    async with testing.client(app) as client, client.websocket("/member") as peer:
+        await wait_all_tasks_blocked()
+        if envelope:
+            await peer.receive_json()
+        yield app, peer
+
+
+async def offsets(peer: Peer) -> list[int | tuple[str, int, bool]]:
+    """Return what has come: the offset of a message, epoch, offset and `recovered` of a gap."""
+    seen: list[int | tuple[str, int, bool]] = []
+    await wait_all_tasks_blocked()
+    while True:
+        with trio.move_on_after(0.1) as scope:
+            frame = json.loads(await peer.receive())
+        if scope.cancelled_caught:
+            return seen
+        if "joined" in frame:
+            seen.append((frame["epoch"], frame["offset"], frame["recovered"]))
+        else:
+            assert str(frame["offset"]) == frame["data"]
+            seen.append(frame["offset"])
+
+
+async def test_in_order(autojump_clock: MockClock) -> None:
+    """Messages that follow each other are handed on; one that was there before is not."""
+    broker = ScriptedBroker()
+    async with open_member(broker) as (_, peer):
+        broker.deliver(1, 2, 2, 1, 3)
+
+        assert [1, 2, 3] == await offsets(peer)
+
+
+async def test_a_gap_that_the_history_fills(autojump_clock: MockClock) -> None:
+    """What was missed comes from the history, then what came meanwhile; nobody notices."""
+    broker = ScriptedBroker()
+    async with open_member(broker) as (app, peer):
+        broker.deliver(1)
+        broker.keep(1, 2, 3, 4)
+        broker.deliver(4, 5)
+
+        assert [1, 2, 3, 4, 5] == await offsets(peer)
+        assert ("replay", Position("e", 1)) == broker.calls[-1]
+        assert 0 == app.channels.statistics().gaps
+
+
+async def test_a_gap_that_the_history_does_not_fill(autojump_clock: MockClock) -> None:
+    """Everybody is told where it goes on."""
+    broker = ScriptedBroker()
+    async with open_member(broker) as (app, peer), app.channels.subscribe("t") as messages:
+        broker.deliver(1)
+        broker.keep(7, 8)
+        broker.deliver(8)
+
+        assert [1, ("e", 6, False), 7, 8] == await offsets(peer)
+        assert "1" == (await messages.receive()).data
+        assert 1 == app.channels.statistics("t").gaps
+
+
+async def test_another_epoch(autojump_clock: MockClock) -> None:
+    """A broker that has lost its memory begins again, and everybody is told."""
+    broker = ScriptedBroker()
+    async with open_member(broker) as (_, peer):
+        broker.deliver(1, 2)
+        broker.keep(1, 2, 3, epoch="new")
+        broker.deliver(3, epoch="new")
+
+        assert [1, 2, ("new", 0, False), 1, 2, 3] == await offsets(peer)
+
+
+async def test_the_broker_was_away(autojump_clock: MockClock) -> None:
+    """After a lapse the history is asked, again and again while the broker is away."""
+    broker = ScriptedBroker()
+    async with open_member(broker) as (_, peer):
+        broker.deliver(1)
+        broker.is_away = True
+        broker.listener.lapse("t")
+        broker.listener.lapse("t")
+        await trio.sleep(3.5)
+        asked = [call for call in broker.calls if call[0] == "replay"]
+        assert 4 == len(asked)
+        broker.is_away = False
+        broker.keep(1, 2)
+
+        assert [1] == await offsets(peer)
+        await trio.sleep(1)
+        assert [2] == await offsets(peer)
+
+
+async def test_much_that_comes_meanwhile(autojump_clock: MockClock) -> None:
+    """What waits is bounded; what had to go is missed, and fetched like any other gap."""
+    broker = ScriptedBroker()
+    async with open_member(broker) as (_, peer):
+        broker.seconds = 1
+        broker.deliver(1)
+        broker.listener.lapse("t")
+        broker.deliver(*range(2, 9))
+        broker.keep(*range(1, 4))
+        await trio.sleep(1.5)
+        broker.keep(*range(1, 9))
+        await trio.sleep(2)
+
+        assert list(range(1, 9)) == await offsets(peer)
+
+
+async def test_without_history(autojump_clock: MockClock) -> None:
+    """There is nothing to fetch: members with an envelope, and subscriptions, are told."""
+    broker = ScriptedBroker()
+    async with open_member(broker, history=0) as (app, peer):
+        broker.listener.deliver(Message("t", "1"))
+        broker.listener.lapse("t")
+        broker.listener.deliver(Message("t", "2"))
+
+        frames = [await peer.receive_json() for _ in range(3)]
+        assert ["1", None, "2"] == [frame.get("data") for frame in frames]
+        assert frames[1]["joined"]
+        assert not frames[1]["recovered"]
+        assert [] == [call for call in broker.calls if call[0] == "replay"]
+        assert 1 == app.channels.statistics().gaps
+
+
+async def test_bare_members_cannot_be_told(autojump_clock: MockClock) -> None:
+    """A member without an envelope gets messages and nothing else; the statistics know."""
+    broker = ScriptedBroker()
+    async with (
+        open_member(broker, history=0, envelope=False) as (app, peer),
+        app.channels.presence_events("t") as events,
+    ):
+        broker.listener.lapse("t")
+        broker.listener.deliver(Message("t", "2"))
+
+        assert "2" == await peer.receive()
+        assert 1 == app.channels.statistics().gaps
+        with pytest.raises(SubscriptionLagged):
+            await events.receive()
+
+
+async def test_a_lapse_before_anybody_has_joined(autojump_clock: MockClock) -> None:
+    """While the first member is joining there is nothing that could have been missed."""
+    broker = ScriptedBroker()
+    broker.seconds = 1
+    app = App(__name__, broker=broker)
+    app.channels.configure("t", history=100)
+    async with testing.client(app), trio.open_nursery() as nursery:
+
+        async def use() -> None:
+            async with app.channels.subscribe("t") as messages:
+                assert message(1) == await messages.receive()
+
+        nursery.start_soon(use)
+        await wait_all_tasks_blocked()
+        broker.listener.lapse("t")
+        broker.listener.lapse("unknown")
+        await trio.sleep(2)
+        broker.deliver(1)
+
+    assert [] == [call for call in broker.calls if call[0] == "replay"]
+
+
+async def test_presence_is_told_to_those_who_are_present(autojump_clock: MockClock) -> None:
+    """Others with an envelope, that are present themselves, hear of it; nobody of itself."""
+    app = App(__name__)
+
+    @app.websocket("/<str:name>")
+    async def member(name: str) -> None:
+        is_present = name != "onlooker"
+        await websocket.join("t", envelope=name != "bare", presence={} if is_present else None)
+        await app.channels.publish("t", name)
+        await websocket.receive()
+
+    async with (
+        testing.client(app) as client,
+        app.channels.presence_events("t") as events,
+        client.websocket("/onlooker") as onlooker,
+        client.websocket("/one") as one,
+        client.websocket("/bare") as bare,
+    ):
+        assert ["join", "join"] == [(await events.receive()).kind for _ in range(2)]
+        await wait_all_tasks_blocked()
+        frames = [await onlooker.receive_json() for _ in range(4)]
+        assert 0 == sum("presence" in frame for frame in frames)
+        frames = [await one.receive_json() for _ in range(4)]
+        assert 1 == sum("presence" in frame for frame in frames)
+        assert "bare" == await bare.receive()
+
+
+async def test_new_messages_while_joining(autojump_clock: MockClock) -> None:
+    """What comes while a member is sent the old ones follows them."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker)
+    app.channels.configure("t", history=9)
+
+    @app.websocket()
+    async def member() -> None:
+        await websocket.join("t", since=0)
+        await websocket.receive()
+
+    async with testing.client(app) as client, app.channels.subscribe("t"):
+        broker.seconds = 1
+        async with client.websocket("/member") as peer:
+            await wait_all_tasks_blocked()
+            broker.deliver(1)
+            await trio.sleep(1.5)
+            assert "1" == await peer.receive()

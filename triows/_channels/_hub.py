@@ -1,0 +1,390 @@
+"""The topics of this process, and its line to the broker.
+
+A topic exists here while somebody uses it. The broker is told of its first user before that one
+has joined, and of the last one some time after it has left: connections end at once, whatever
+the broker does, and a task of the hub tidies up behind them.
+"""
+
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import trio
+
+from triows._broker import Broker, BrokerSession, Message, Position, PresenceEvent, Replay
+from triows._channels._echo import Echo
+from triows._channels._membership import Joined, Membership, Port
+from triows._channels._settings import (
+    SettingsTable,
+    Since,
+    check_overflow,
+    check_topic,
+    parse_since,
+)
+from triows._channels._statistics import NOTHING, ChannelStatistics, Published
+from triows._channels._subscription import MessageSubscription, Subscription
+from triows._channels._topic import Topic, summary
+from triows._codecs import encode_json
+from triows._errors import NotRunning
+from triows._logs import error_log
+from triows._outbox import Lane, Overflow, Tally, size_of
+from triows._types import Data
+
+ECHO = 5.0
+"""Seconds for a publication to come back from the broker, which it has reached."""
+
+DROPS_LOGGED_EVERY = 1.0
+"""Seconds between two lines about dropped messages."""
+
+_DROPPED = "%d messages of topic %r were dropped: members were too slow"
+
+
+class Hub:
+    """What all connections and tasks of an app share of its channels; a `Listener`.
+
+    Args:
+        make_broker: Makes the broker, when the app begins to run.
+    """
+
+    def __init__(self, make_broker: Callable[[], Broker]) -> None:
+        self.settings = SettingsTable()
+        self._make_broker = make_broker
+        self._session: BrokerSession | None = None
+        self._nursery: trio.Nursery | None = None
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._topics: dict[str, Topic] = {}
+        self._chores: deque[tuple[Topic, str | None]] = deque()
+        self._work = trio.lowlevel.ParkingLot()
+        self._echoes: dict[str, Echo] = {}
+        self._name = uuid4().hex
+        self._published = 0
+        self._before = NOTHING  # what topics counted that are no more
+        self._has_dropped = trio.lowlevel.ParkingLot()
+
+    # Its life
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Hold a session with the broker around a block.
+
+        Raises:
+            BrokerUnavailable: The broker cannot be reached.
+        """
+        failure: BaseException | None = None
+        async with self._make_broker().open(self) as session:
+            async with trio.open_nursery() as nursery:
+                self._session, self._nursery = session, nursery
+                self._token = trio.lowlevel.current_trio_token()
+                nursery.start_soon(self._tidy_up, session)
+                nursery.start_soon(self._log_drops)
+                try:
+                    yield
+                except BaseException as exc:
+                    failure = exc
+                self._session = self._nursery = self._token = None
+                self._topics.clear()
+                self._chores.clear()
+                nursery.cancel_scope.cancel(reason="the app is shutting down")
+            # Raised in there, it would be in one more group.
+            if failure is not None:
+                raise failure
+
+    @property
+    def is_running(self) -> bool:
+        """There is a session."""
+        return self._session is not None
+
+    @property
+    def session(self) -> BrokerSession:
+        """The line to the broker.
+
+        Raises:
+            NotRunning: The app is not running.
+        """
+        if self._session is None:
+            raise NotRunning("channels were used")
+        return self._session
+
+    @property
+    def trio_token(self) -> trio.lowlevel.TrioToken:
+        """The way into the app's thread from others.
+
+        Raises:
+            NotRunning: The app is not running.
+        """
+        if self._token is None:
+            raise NotRunning("channels were used from a thread")
+        return self._token
+
+    async def _tidy_up(self, session: BrokerSession) -> None:
+        """Tell the broker of members that have left, and of topics that nobody uses any more."""
+        while True:
+            while not self._chores:
+                await self._work.park()
+            topic, member = self._chores.popleft()
+            if member is not None:
+                await session.leave(topic.name, member)
+            else:
+                await self._close(topic, session)
+
+    async def _close(self, topic: Topic, session: BrokerSession) -> None:
+        async with topic.lock:
+            if topic.is_live and not topic.users:
+                topic.is_live = False
+                await session.unsubscribe(topic.name)
+        if not topic.users and self._topics.get(topic.name) is topic:
+            del self._topics[topic.name]
+            self._before = summary([], summary([topic], self._before))
+
+    # Users of topics
+
+    async def enter(self, name: str) -> Topic:
+        """Use a topic, until `exit`.
+
+        Raises:
+            BrokerUnavailable: The broker cannot be told.
+        """
+        session = self.session
+        topic = self._topics.get(name)
+        if topic is None:
+            topic = self._topics[name] = Topic(name, self.settings.find(name), self._catch_up)
+        topic.users += 1
+        try:
+            async with topic.lock:
+                if not topic.is_live:
+                    topic.position = None
+                    topic.is_live = True  # What comes from now on is for those who have waited.
+                    await self._subscribe(topic, session)
+        except BaseException:
+            self.exit(topic)
+            raise
+        return topic
+
+    async def _subscribe(self, topic: Topic, session: BrokerSession) -> None:
+        try:
+            position = await session.subscribe(topic.name, topic.settings.retention)
+        except BaseException:
+            topic.is_live = False
+            raise
+        topic.position = topic.position or position
+
+    def exit(self, topic: Topic) -> None:
+        """Use a topic no more."""
+        topic.users -= 1
+        if not topic.users:
+            self._do(topic, None)
+
+    def _do(self, topic: Topic, member: str | None) -> None:
+        self._chores.append((topic, member))
+        self._work.unpark_all()
+
+    def _catch_up(self, topic: Topic) -> None:
+        assert self._nursery is not None, "the broker is heard only while there is a session"
+        self._nursery.start_soon(topic.catch_up, self.session)
+
+    # Members
+
+    async def join(
+        self,
+        port: Port,
+        name: str,
+        *,
+        envelope: bool,
+        since: Since,
+        presence: Any,
+        overflow: Overflow | None,
+    ) -> Joined:
+        """Make a connection a member of a topic; see `WebSocket.join`."""
+        encode_json(presence)  # What has no JSON form is our caller's mistake.
+        since = parse_since(since)
+        lane = self._lane(name, overflow)
+        topic = await self.enter(name)
+        lane.tally = topic.tally
+        if port.is_closed or name in port.memberships:
+            self.exit(topic)
+            raise port.refusal(name)
+        membership = Membership(port, name, lane, is_enveloped=envelope)
+        topic.members[port.name] = port.memberships[name] = membership
+        try:
+            joined = await self._begin(topic, membership, since)
+            if presence is not None:
+                membership.is_present = True
+                await self.session.enter(name, port.name, presence)
+        except BaseException:
+            self.forget(port, name)
+            raise
+        return joined
+
+    def _lane(self, name: str, overflow: Overflow | None) -> Lane:
+        settings = self.settings.find(check_topic(name))
+        policy = settings.overflow if overflow is None else check_overflow(overflow)
+        return Lane(policy, settings.capacity, Tally())
+
+    async def _begin(self, topic: Topic, membership: Membership, since: Since) -> Joined:
+        if since is None or not topic.settings.history:
+            membership.floor = topic.position
+            membership.tell_position(topic.position, recovered=False)
+            return Joined(topic.name, topic.position, recovered=False)
+        membership.hold()
+        replay = await self._replay(topic, since)
+        membership.floor = replay.position
+        joined = Joined(topic.name, replay.start, recovered=replay.is_complete)
+        await membership.send_position(joined)
+        for message in replay.messages:
+            await membership.send(message)
+        membership.release()
+        return joined
+
+    async def _replay(self, topic: Topic, since: Since) -> Replay:
+        start = since if isinstance(since, Position) else None
+        return await self.session.replay(topic.name, start, topic.settings.retention)
+
+    async def leave(self, port: Port, name: str) -> None:
+        """End a membership; the broker is told behind it."""
+        await trio.lowlevel.checkpoint()
+        membership = port.memberships.get(name)
+        if membership is None:
+            return
+        # Not by a chore: who joins again at once must not be taken out by it.
+        is_present, membership.is_present = membership.is_present, False
+        self.forget(port, name)
+        if is_present and self._session is not None:
+            await self._session.leave(name, port.name)
+
+    def forget(self, port: Port, name: str) -> None:
+        """End a membership now."""
+        membership = port.memberships.pop(name)
+        topic = self._topics.get(name)
+        if topic is not None and topic.members.pop(port.name, None) is not None:
+            if membership.is_present:
+                self._do(topic, port.name)
+            self.exit(topic)
+
+    def forget_all(self, port: Port) -> None:
+        """End all memberships of a connection that has ended."""
+        port.is_closed = True
+        for name in list(port.memberships):
+            self.forget(port, name)
+
+    # Subscriptions
+
+    @asynccontextmanager
+    async def subscribe(
+        self, name: str, since: Since, overflow: Overflow | None
+    ) -> AsyncGenerator[Subscription[Message]]:
+        """Have the messages of a topic around a block; see `Channels.subscribe`."""
+        since = parse_since(since)
+        lane = self._lane(name, overflow)
+        async with self._using(name) as topic:
+            lane.tally = topic.tally
+            subscription = MessageSubscription(name, lane)
+            topic.subscriptions[subscription] = None
+            try:
+                if since is None or not topic.settings.history:
+                    subscription.begin(topic.position)
+                else:
+                    replay = await self._replay(topic, since)
+                    subscription.begin(replay.position, replay)
+                if since is not None and not topic.settings.history:
+                    subscription.lapse()
+                yield subscription
+            finally:
+                del topic.subscriptions[subscription]
+                subscription.close()
+
+    @asynccontextmanager
+    async def watch(self, name: str) -> AsyncGenerator[Subscription[PresenceEvent]]:
+        """Have the presence events of a topic around a block; see `Channels.presence_events`."""
+        lane = self._lane(name, None)
+        async with self._using(name) as topic:
+            lane.tally = topic.tally
+            watcher: Subscription[PresenceEvent] = Subscription(name, lane)
+            topic.watchers[watcher] = None
+            try:
+                yield watcher
+            finally:
+                del topic.watchers[watcher]
+                watcher.close()
+
+    @asynccontextmanager
+    async def _using(self, name: str) -> AsyncGenerator[Topic]:
+        topic = await self.enter(name)
+        try:
+            yield topic
+        finally:
+            self.exit(topic)
+
+    # Publishing
+
+    async def publish(
+        self, name: str, data: Data, *, is_json: bool, exclude: str | None, key: str | None
+    ) -> Published:
+        """Publish a message; see `Channels.publish`."""
+        check_topic(name)
+        size_of(data)  # A lone surrogate is our caller's mistake.
+        session = self.session
+        self._published += 1
+        message = Message(
+            name, data, f"{self._name}:{self._published}", is_json, key=key, exclude=exclude
+        )
+        echo = self._echoes[message.id] = Echo()
+        try:
+            receipt = await session.publish(message, self.settings.find(name).retention)
+            topic = self._topics.get(name)
+            is_heard_here = topic is not None and topic.is_live
+            if is_heard_here and not echo.is_heard:
+                with trio.move_on_after(ECHO):
+                    await echo.wait()
+        finally:
+            del self._echoes[message.id]
+        remote = None if receipt.sessions is None else max(receipt.sessions - is_heard_here, 0)
+        return Published(echo.queued, echo.dropped, remote)
+
+    # From the broker
+
+    def deliver(self, message: Message) -> None:
+        """Hand a message to its topic."""
+        topic = self._topics.get(message.topic)
+        queued = dropped = 0
+        if topic is not None:
+            before = topic.tally.dropped
+            queued = topic.deliver(message)
+            dropped = topic.tally.dropped - before
+        if dropped:
+            self._has_dropped.unpark_all()
+        echo = self._echoes.get(message.id)
+        if echo is not None:
+            echo.hear(queued, dropped)
+
+    def lapse(self, topic: str) -> None:
+        """Have a topic find out what it has missed."""
+        if (there := self._topics.get(topic)) is not None and there.is_live:
+            there.lapse()
+
+    def presence_changed(self, event: PresenceEvent) -> None:
+        """Hand a presence event to its topic."""
+        if (topic := self._topics.get(event.topic)) is not None:
+            topic.presence_changed(event)
+
+    # What it tells
+
+    def statistics(self, name: str | None = None) -> ChannelStatistics:
+        """Return a snapshot, of one topic or of all."""
+        if name is not None:
+            topic = self._topics.get(name)
+            return summary([] if topic is None else [topic], NOTHING)
+        return summary(self._topics.values(), self._before)
+
+    async def _log_drops(self) -> None:
+        while True:
+            has_logged = False
+            for name, topic in self._topics.items():
+                if dropped := topic.tally.take_news():
+                    error_log.warning(_DROPPED, dropped, name)
+                    has_logged = True
+            if has_logged:
+                await trio.sleep(DROPS_LOGGED_EVERY)
+            else:
+                await self._has_dropped.park()

@@ -1,0 +1,190 @@
+"""One connection in one topic."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from triows._broker import Message, Position, is_after
+from triows._channels._envelope import joined_frame, message_frame
+from triows._close import NORMAL, TRY_AGAIN_LATER, CloseInfo
+from triows._errors import ConnectionClosed, StateError
+from triows._outbox import Lane, Outbox, Prepared
+from triows._transport import Transport
+
+HELD_BYTES = 1024 * 1024
+"""Bytes of new messages that wait while a member is sent the older ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Where a member stands in a topic.
+
+    Attributes:
+        topic: The topic.
+        position: The next message is the one after it; None in a topic without history.
+        recovered: Nothing is missing since the position that was asked for. False if
+            none was.
+    """
+
+    topic: str
+    position: Position | None
+    recovered: bool
+
+
+class Owner(Protocol):
+    """What a `WebSocket` is to topics."""
+
+    @property
+    def id(self) -> str:
+        """A name that no other connection has, in any process."""
+
+
+class Port:
+    """A connection, as far as topics know it, and what it has joined.
+
+    Args:
+        owner: The connection's `WebSocket`.
+        transport: Takes the messages.
+        on_lagging: Called once with a close code and a reason when it is too slow for a topic that
+            closes such members.
+    """
+
+    __slots__ = (
+        "_on_lagging",
+        "is_closed",
+        "is_lagging",
+        "memberships",
+        "name",
+        "owner",
+        "transport",
+    )
+
+    def __init__(
+        self, owner: Owner, transport: Transport, on_lagging: Callable[[int, str], None]
+    ) -> None:
+        self.owner = owner
+        self.name = owner.id
+        self.transport = transport
+        self.memberships: dict[str, Membership] = {}
+        self.is_closed = False
+        self.is_lagging = False
+        self._on_lagging = on_lagging
+
+    def refusal(self, topic: str) -> Exception:
+        """Return why it cannot join a topic."""
+        if self.is_closed:
+            closed = self.transport.closed or CloseInfo(NORMAL, "", by_peer=False)
+            return ConnectionClosed(closed, self.owner)
+        return StateError(f"the connection has joined {topic!r} already: leave it first")
+
+    def lag(self, topic: str) -> None:
+        """Have the connection closed for being too slow; it gets nothing more."""
+        if not self.is_lagging:
+            self.is_lagging = True
+            self._on_lagging(TRY_AGAIN_LATER, f"too slow for topic {topic!r}")
+
+
+class Membership:
+    """What a topic knows of one member.
+
+    Attributes:
+        is_enveloped: It gets JSON texts that say which topic and position they are of.
+        is_present: It is among those who hear of presence.
+        floor: Messages up to this position it has, or does not want.
+    """
+
+    __slots__ = (
+        "_held",
+        "_lane",
+        "_missed_at",
+        "_send_nowait",
+        "floor",
+        "is_enveloped",
+        "is_present",
+        "port",
+        "topic",
+    )
+
+    def __init__(self, port: Port, topic: str, lane: Lane, *, is_enveloped: bool) -> None:
+        self.port = port
+        self.topic = topic
+        self.is_enveloped = is_enveloped
+        self.is_present = False
+        self.floor: Position | None = None
+        self._lane = lane
+        self._send_nowait = port.transport.send_nowait
+        self._held: Outbox[Message] | None = None
+        self._missed_at: list[Position | None] = []  # while it was held
+
+    def wants(self, position: Position | None) -> bool:
+        """Return whether a message of this position is new to it."""
+        if self.floor is None:
+            return True
+        if not is_after(position, self.floor):
+            return False
+        self.floor = None  # It has been passed, and positions only grow.
+        return True
+
+    def offer(self, prepared: Prepared) -> bool:
+        """Send it a message, or queue it; return whether it gets it."""
+        if self.port.is_lagging:
+            self._lane.tally.dropped += 1
+            return False
+        try:
+            is_taken = self._send_nowait(prepared, self._lane)
+        except ConnectionClosed:
+            return False  # It is about to leave.
+        return is_taken or self._refuse()
+
+    def _refuse(self) -> bool:
+        if self._lane.overflow == "close":
+            self.port.lag(self.topic)
+        return False
+
+    def tell_position(self, position: Position | None, *, recovered: bool) -> None:
+        """Tell it where it stands, if it speaks of that."""
+        if self._held is not None:
+            self._missed_at = [position]
+        elif self.is_enveloped:
+            self.offer(Prepared(joined_frame(self.topic, position, recovered=recovered)))
+
+    # While it is sent what it has missed
+
+    def hold(self) -> None:
+        """Let new messages wait until it has the older ones."""
+        self._held = Outbox(HELD_BYTES)
+
+    @property
+    def is_held(self) -> bool:
+        """New messages wait."""
+        return self._held is not None
+
+    def keep(self, message: Message) -> bool:
+        """Let a message wait; return whether it will get it, as things stand."""
+        assert self._held is not None, "what is kept waits for `release`"
+        return self._held.put(message, self._lane) or self._refuse()
+
+    async def send(self, message: Message) -> None:
+        """Send it an older message, at the pace at which it reads."""
+        if message.exclude != self.port.name:
+            await self.port.transport.send(self._text_of(message))
+
+    async def send_position(self, joined: Joined) -> None:
+        """Tell it where it begins, if it speaks of that."""
+        if self.is_enveloped:
+            frame = joined_frame(joined.topic, joined.position, recovered=joined.recovered)
+            await self.port.transport.send(frame)
+
+    def _text_of(self, message: Message) -> str | bytes:
+        return message_frame(message) if self.is_enveloped else message.data
+
+    def release(self) -> None:
+        """Send what has waited; from now on nothing does."""
+        held, self._held = self._held, None
+        assert held is not None, "it is released once"
+        for position in self._missed_at:
+            self.tell_position(position, recovered=False)
+        while held.holds(held.number):
+            message = held.take()
+            if self.wants(message.position):
+                self.offer(Prepared(self._text_of(message), message.key))

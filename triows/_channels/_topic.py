@@ -1,0 +1,166 @@
+"""What this process knows of one topic: who is in it, and how far its messages have come.
+
+The messages of a topic with history have positions, and what comes from the broker is handed
+on only if it is the next one. After a gap, and when the broker says that there may be one, new
+messages wait, what was missed is taken from the history, and then they follow. What is no longer
+in the history is not passed over in silence: everybody is told.
+"""
+
+from collections.abc import Callable, Iterable
+
+import trio
+
+from triows._broker import BrokerSession, Message, Position, PresenceEvent
+from triows._channels._envelope import message_frame, presence_frame
+from triows._channels._membership import Membership
+from triows._channels._settings import TopicSettings
+from triows._channels._statistics import ChannelStatistics
+from triows._channels._subscription import Subscription
+from triows._errors import BrokerUnavailable
+from triows._outbox import Prepared, Tally
+
+RETRY = 1.0
+"""Seconds until a broker is asked again for what was missed. It calls earlier if it can."""
+
+
+class Topic:
+    """A topic that somebody in this process uses.
+
+    Args:
+        name: Of the topic.
+        settings: Of the topic.
+        on_gap: Starts `catch_up` in a task.
+
+    Attributes:
+        users: Members and subscriptions, and those that are about to be.
+        position: Of the last message that was handed on.
+        delivered: Messages handed to members and subscriptions so far.
+        gaps: Times that messages were missed for good so far.
+        lock: Held while the broker is told of the first user, or the last.
+        is_live: The broker delivers its messages.
+    """
+
+    def __init__(
+        self, name: str, settings: TopicSettings, on_gap: Callable[["Topic"], None]
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.users = 0
+        self.members: dict[str, Membership] = {}
+        self.subscriptions: dict[Subscription[Message], None] = {}
+        self.watchers: dict[Subscription[PresenceEvent], None] = {}
+        self.position: Position | None = None
+        self.tally = Tally()
+        self.delivered = 0
+        self.gaps = 0
+        self.lock = trio.Lock()
+        self.is_live = False
+        self._on_gap = on_gap
+        self._held: list[Message] | None = None  # while a gap is being filled
+
+    # From the broker
+
+    def deliver(self, message: Message) -> int:
+        """Hand a message on; return how many get it."""
+        if self._held is not None:
+            self._hold(message)
+            return 0
+        position, last = message.position, self.position
+        if position is not None and last is not None:
+            if position.epoch == last.epoch and position.offset <= last.offset:
+                return 0  # It came from the history before.
+            if position != (last.epoch, last.offset + 1):
+                self.lapse()
+                self._hold(message)
+                return 0
+        self.position = position
+        return self._fan_out(message)
+
+    def lapse(self) -> None:
+        """Hear that messages may have been missed."""
+        if not self.settings.history:
+            self._tell_gap(None)
+        elif self._held is None and self.position is not None:
+            self._held = []
+            self._on_gap(self)
+
+    def presence_changed(self, event: PresenceEvent) -> None:
+        """Tell who is present of others that come and go."""
+        frame = Prepared(presence_frame(event))
+        for name, membership in list(self.members.items()):
+            if membership.is_present and membership.is_enveloped and name != event.member:
+                membership.offer(frame)
+        for watcher in list(self.watchers):
+            watcher.offer(event)
+
+    # Fan-out
+
+    def _fan_out(self, message: Message) -> int:
+        raw: Prepared | None = None
+        enveloped: Prepared | None = None
+        count = 0
+        # A member that is too slow leaves while the others still get it.
+        for name, membership in list(self.members.items()):
+            if name == message.exclude or not membership.wants(message.position):
+                continue
+            if membership.is_held:
+                count += membership.keep(message)
+            elif membership.is_enveloped:
+                enveloped = enveloped or Prepared(message_frame(message), message.key)
+                count += membership.offer(enveloped)
+            else:
+                raw = raw or Prepared(message.data, message.key)
+                count += membership.offer(raw)
+        for subscription in list(self.subscriptions):
+            count += subscription.offer(message)
+        self.delivered += count
+        return count
+
+    # Gaps
+
+    def _hold(self, message: Message) -> None:
+        assert self._held is not None, "messages wait only while a gap is being filled"
+        if len(self._held) >= self.settings.capacity:
+            # They are in the history too, or there is another gap, which will be seen.
+            self._held.clear()
+        self._held.append(message)
+
+    async def catch_up(self, session: BrokerSession) -> None:
+        """Hand on what was missed, from the history, and then what has come meanwhile."""
+        while True:
+            try:
+                replay = await session.replay(self.name, self.position, self.settings.retention)
+                break
+            except BrokerUnavailable:
+                await trio.sleep(RETRY)
+        held, self._held = self._held, None
+        assert held is not None, "it is started once a gap"
+        if not replay.is_complete:
+            self._tell_gap(replay.start)
+        for message in replay.messages:
+            self._fan_out(message)
+        self.position = replay.position
+        for message in held:
+            self.deliver(message)
+
+    def _tell_gap(self, position: Position | None) -> None:
+        self.gaps += 1
+        for membership in list(self.members.values()):
+            membership.tell_position(position, recovered=False)
+        for subscription in list(self.subscriptions):
+            subscription.lapse()
+        for watcher in list(self.watchers):
+            watcher.lapse()
+
+
+def summary(topics: Iterable[Topic], before: ChannelStatistics) -> ChannelStatistics:
+    """Return the numbers of some topics, over the counts of others that are no more."""
+    topics = list(topics)
+    return ChannelStatistics(
+        topics=len(topics),
+        members=sum(len(topic.members) for topic in topics),
+        subscriptions=sum(len(topic.subscriptions) + len(topic.watchers) for topic in topics),
+        delivered=before.delivered + sum(topic.delivered for topic in topics),
+        dropped=before.dropped + sum(topic.tally.dropped for topic in topics),
+        gaps=before.gaps + sum(topic.gaps for topic in topics),
+    )
