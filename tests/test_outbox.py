@@ -203,6 +203,13 @@ class TestPolicies:
         assert ["stuck", *map(str, range(9990, 10_000))] == everything_in(outbox)
 
 
+def test_news_of_a_tally() -> None:
+    """It tells how many were dropped since it was asked before."""
+    tally = Tally()
+    tally.dropped += 3
+    assert [3, 0] == [tally.take_news(), tally.take_news()]
+
+
 PUTS = st.tuples(
     st.integers(0, 2), st.sampled_from("abc"), st.text(st.sampled_from("xyz"), max_size=40)
 )

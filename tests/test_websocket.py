@@ -617,3 +617,16 @@ async def test_topics(autojump_clock: trio.testing.MockClock) -> None:
     async with testing.client(app) as client, client.websocket("/") as peer:
         assert "in" == await peer.receive()
         await peer.receive_nothing()
+
+
+async def test_expiry(autojump_clock: trio.testing.MockClock) -> None:
+    """`expire_after` ends the connection with 4401 when the time has come."""
+
+    async def handler() -> None:
+        await websocket.accept()
+        websocket.expire_after(5)
+        await websocket.receive()
+
+    async with testing.client(serving(handler)) as client, client.websocket("/") as peer:
+        assert 4401 == (await peer.wait_closed()).code
+        assert 5 == trio.current_time()

@@ -21,7 +21,7 @@ from triows import (
     websocket,
 )
 from triows._broker import Broker, BrokerSession, Listener, Message, PresenceEvent
-from triows._channels import Hub
+from triows._channels import Hub, Memberships
 from triows.brokers import MemoryBroker
 
 
@@ -376,3 +376,63 @@ async def test_threads_find_the_way() -> None:
         _ = hub.trio_token
     async with hub.running():
         assert trio.lowlevel.current_trio_token() is hub.trio_token
+
+
+async def test_leaving_cancelled(autojump_clock: MockClock) -> None:
+    """The connection has left all the same, and the broker is told behind it."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker)
+
+    @app.websocket()
+    async def member() -> None:
+        await websocket.join("t", presence={})
+        broker.seconds = 2
+        with trio.move_on_after(1):
+            await websocket.leave("t")
+        await websocket.leave("t")
+        await websocket.send("left")
+        await websocket.receive()
+
+    async with testing.client(app) as client, client.websocket("/member") as peer:
+        assert "left" == await peer.receive()
+        await trio.sleep(10)
+
+    assert ["leave", "unsubscribe", "leave"] == [call[0] for call in broker.calls[2:]]
+
+
+async def test_gaps_are_filled(autojump_clock: MockClock) -> None:
+    """A lapse has the topic ask the history; one of a topic that nobody uses does nothing."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker)
+    app.channels.configure("t", history=9)
+    async with testing.client(app), app.channels.subscribe("t") as messages:
+        broker.keep(1)
+        broker.listener.lapse("t")
+        broker.listener.lapse("another")
+        assert "1" == (await messages.receive()).data
+
+
+async def test_an_app_that_ends_with_members(autojump_clock: MockClock) -> None:
+    """Connections that outlast the broker's session leave without it."""
+    hub = Hub(MemoryBroker)
+    memberships = Memberships(hub, Somebody(), Wire(), lambda *_: None)  # type: ignore[arg-type]
+    async with hub.running():
+        for topic in ("t", "u"):
+            await memberships.join(topic, envelope=False, since=None, presence=1, overflow=None)
+    await memberships.leave("u")
+    memberships.end()
+
+    assert not hub.is_running
+
+
+class Somebody:
+    """A connection's owner."""
+
+    id = "somebody"
+
+
+class Wire:
+    """A transport that nothing is sent to."""
+
+    closed = None
+    send_nowait = None

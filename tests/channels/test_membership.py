@@ -1,5 +1,6 @@
 """One connection in one topic: what it gets, and what becomes of it when it is too slow."""
 
+import json
 import logging
 from typing import Any
 
@@ -7,9 +8,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.channels.brokers import ScriptedBroker
+from tests.channels.brokers import ScriptedBroker, message
 from tests.support import lines
 from triows import App, CloseInfo, ConnectionClosed, Limits, StateError, testing, websocket
+from triows._broker import Message, Position
 from triows._channels._membership import Membership, Port
 from triows._outbox import OVERHEAD, Lane, Overflow, Prepared, Tally
 from triows.testing._peer import Peer
@@ -233,9 +235,45 @@ async def test_a_member_whose_connection_is_ending(autojump_clock: MockClock) ->
     membership = Membership(port, "t", Lane("close", 1, Tally()), is_enveloped=False)
 
     assert not membership.offer(Prepared("hi"))
+    port.lag("t")
+    port.lag("t")
+    assert not membership.offer(Prepared("hi"))
+    assert 1 == membership._lane.tally.dropped
     assert isinstance(port.refusal("t"), StateError)
     port.is_closed = True
     assert isinstance(port.refusal("t"), ConnectionClosed)
+
+
+async def test_what_waits_while_it_is_sent_the_old_ones(autojump_clock: MockClock) -> None:
+    """A gap is told first; what was among the old ones is not sent again; the rest follows."""
+    wire = Taking()
+    port = Port(Somebody(), wire, lambda *_: None)  # type: ignore[arg-type]
+    membership = Membership(port, "t", Lane("close", 2, Tally()), is_enveloped=True)
+    membership.hold()
+    membership.tell_position(Position("e", 4), recovered=False)
+    assert [True, True, False] == [membership.keep(message(i)) for i in (5, 6, 7)]
+    membership.floor = Position("e", 5)
+    assert port.is_lagging
+    port.is_lagging = False
+    await membership.send(Message("t", "own", exclude="somebody"))
+    membership.release()
+
+    told = [json.loads(frame) for frame in wire.taken]
+    assert [(4, True), (6, None)] == [(frame["offset"], frame.get("joined")) for frame in told]
+
+
+class Taking:
+    """A transport that takes everything."""
+
+    closed = None
+
+    def __init__(self) -> None:
+        self.taken: list[str | bytes] = []
+
+    def send_nowait(self, prepared: Prepared, lane: Lane | None = None) -> bool:
+        """Take it."""
+        self.taken.append(prepared.message)
+        return True
 
 
 class Somebody:

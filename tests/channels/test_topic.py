@@ -230,3 +230,19 @@ async def test_new_messages_while_joining(autojump_clock: MockClock) -> None:
             broker.deliver(1)
             await trio.sleep(1.5)
             assert "1" == await peer.receive()
+
+
+async def test_the_excluded(autojump_clock: MockClock) -> None:
+    """The connection that a message is not for does not get it, whoever has published it."""
+    app = App(__name__)
+    app.channels.configure("t", capacity=5)
+
+    @app.websocket()
+    async def member() -> None:
+        await websocket.join("t")
+        await app.channels.publish("t", "not for me", exclude=websocket)
+        await app.channels.publish("t", "for all")
+        await websocket.receive()
+
+    async with testing.client(app) as client, client.websocket("/member") as peer:
+        assert "for all" == await peer.receive()

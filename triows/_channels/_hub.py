@@ -87,9 +87,9 @@ class Hub:
                 self._topics.clear()
                 self._chores.clear()
                 nursery.cancel_scope.cancel(reason="the app is shutting down")
-            # Raised in there, it would be in one more group.
-            if failure is not None:
-                raise failure
+        # Raised in there, it would be in one more group.
+        if failure is not None:
+            raise failure
 
     @property
     def is_running(self) -> bool:
@@ -247,11 +247,16 @@ class Hub:
         membership = port.memberships.get(name)
         if membership is None:
             return
-        # Not by a chore: who joins again at once must not be taken out by it.
+        topic, session = self._topics.get(name), self._session
         is_present, membership.is_present = membership.is_present, False
         self.forget(port, name)
-        if is_present and self._session is not None:
-            await self._session.leave(name, port.name)
+        if is_present and topic is not None and session is not None:
+            try:
+                # Not by a chore: who joins again at once must not be taken out by it.
+                await session.leave(name, port.name)
+            except trio.Cancelled:
+                self._do(topic, port.name)
+                raise
 
     def forget(self, port: Port, name: str) -> None:
         """End a membership now."""
