@@ -82,7 +82,7 @@ class App(Module):
         super().__init__(import_name, "", table=table, url_prefix=url_prefix)
         self.url: Urls = Urls(table.routes)
         self._mounts = Mounts()
-        self._hub = Hub(MemoryBroker if broker is None else lambda: broker)
+        self._hub = Hub(MemoryBroker if broker is None else lambda: broker, is_local=broker is None)
         self.channels: Channels = Channels(self._hub, the_websocket)
         self._lifespan = Lifespan(
             self.limits,

@@ -96,8 +96,8 @@ class Lane:
 
     def __init__(self, overflow: Overflow, capacity: int, tally: Tally) -> None:
         self.overflow = overflow
-        self.capacity = capacity
-        self.tally = tally
+        self.capacity: int = capacity
+        self.tally: Tally = tally
         self.entries: OrderedDict[Entry[Any], None] = OrderedDict()
         self.of_key: dict[str | None, Entry[Any]] = {}
 

@@ -1,5 +1,7 @@
 """What an app and its handlers see of topics."""
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -254,7 +256,8 @@ async def test_from_the_lifespan_and_tasks(autojump_clock: MockClock) -> None:
     seen: list[object] = []
 
     @app.lifespan
-    async def lifespan() -> Any:
+    @asynccontextmanager
+    async def lifespan() -> AsyncGenerator[None]:
         async with channels.subscribe("t") as messages:
             await channels.publish("t", "from the lifespan")
             app.start_soon(channels.publish, "t", "from a task")

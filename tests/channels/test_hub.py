@@ -21,7 +21,7 @@ from triows import (
     websocket,
 )
 from triows._broker import Broker, BrokerSession, Listener, Message, PresenceEvent
-from triows._channels import Hub, Memberships
+from triows._channels import PROCESSES, Hub, Memberships
 from triows.brokers import MemoryBroker
 
 
@@ -223,7 +223,7 @@ async def test_a_broker_that_breaks(autojump_clock: MockClock) -> None:
     """An app whose broker has a fault ends, and says why: never a half-dead server."""
     app = App(__name__, broker=BrokenBroker(1))
 
-    with pytest.RaisesGroup(RuntimeError, flatten_subgroups=True):
+    with pytest.raises(RuntimeError, match="on purpose"):
         async with app.running():
             await trio.sleep_forever()
 
@@ -436,3 +436,25 @@ class Wire:
 
     closed = None
     send_nowait = None
+
+
+async def test_a_program_that_fails_around_it(autojump_clock: MockClock) -> None:
+    """What fails while the app runs comes out as it was, in no group of ours."""
+    with pytest.raises(ValueError, match="on purpose"):
+        async with Hub(MemoryBroker).running():
+            raise ValueError("on purpose")
+
+
+async def test_several_workers(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rooms of one worker each would be half a room: the app does not start, or fails at once."""
+    monkeypatch.setenv(PROCESSES, "2")
+    app = App(__name__)
+    async with testing.client(app):
+        with pytest.raises(StateError, match=r"run one worker, or give the app a broker"):
+            await app.channels.publish("t", "hi")
+    app.channels.configure("t")
+    with pytest.raises(StateError, match="runs in several workers"):
+        async with app.running():
+            pass
+    async with testing.client(App(__name__, broker=MemoryBroker())):
+        pass

@@ -32,8 +32,10 @@ from triows._channels._settings import (
 def test_patterns(pattern: str, topic: str, *, matches: bool) -> None:
     """A `*` stands for anything, also nothing; all else is itself."""
     table = SettingsTable()
+    assert not table
     settings = TopicSettings(history=7)
     table.add(pattern, settings)
+    assert table
 
     assert (settings if matches else TopicSettings()) == table.find(topic)
 

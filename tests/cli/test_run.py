@@ -118,7 +118,7 @@ def worker(code: str) -> list[str]:
 async def work_until_asked(work: Work, code: str = "", patience: float = 5) -> tuple[int, bool]:
     """Run workers on a socket; return the exit status, and whether the socket is closed."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        status = await run_workers(work, worker(code), Sockets([], [sock], []), patience)
+        status = await run_workers(work, worker(code), Sockets([], [sock], []), patience, 1)
         return status, sock.fileno() == -1
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections import Counter
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ import trio
 from websockets.trio.client import ClientConnection
 
 from tests.e2e.clients import Closed, connect, read_to_end
-from tests.e2e.servers import POLL, STOP_TIMEOUT, TriowsServer, running
+from tests.e2e.servers import APPS, POLL, STOP_TIMEOUT, TriowsServer, running
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -98,3 +99,15 @@ async def test_supervisor_that_is_killed() -> None:
             await read_to_end(peer) for peer in peers.values()
         ]
         await wait_gone(*peers)
+
+
+async def test_rooms_of_one_process() -> None:
+    """An app whose rooms are of one process does not start in several, and says what to do."""
+    command = ["triows", "run", "running:rooms", "--workers", "2", "--bind", "127.0.0.1:0"]
+    with trio.fail_after(30):
+        run = await trio.run_process(
+            [sys.executable, "-m", *command], cwd=APPS, capture_stderr=True, check=False
+        )
+
+    assert run.returncode
+    assert b"run one worker, or give the app a broker" in run.stderr

@@ -11,6 +11,7 @@ from triows._channels._hub import Hub
 from triows._channels._membership import Joined, Owner
 from triows._channels._settings import Since, TopicSettings, check_topic
 from triows._channels._statistics import ChannelStatistics, Published
+from triows._channels._subscribing import subscribe, watch
 from triows._channels._subscription import Subscription
 from triows._codecs import encode_json
 from triows._errors import StateError
@@ -169,7 +170,7 @@ class Channels:
             NotRunning: The app is not running.
             BrokerUnavailable: The broker cannot be reached.
         """
-        return self._hub.subscribe(topic, since, overflow)
+        return subscribe(self._hub, topic, since, overflow)
 
     def presence_events(
         self, topic: str
@@ -182,7 +183,7 @@ class Channels:
             NotRunning: The app is not running.
             BrokerUnavailable: The broker cannot be reached.
         """
-        return self._hub.watch(topic)
+        return watch(self._hub, topic)
 
     async def presence(self, topic: str) -> Mapping[str, Any]:
         """Return who is present in a topic, in all processes: what they told, by connection `id`.

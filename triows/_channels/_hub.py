@@ -5,6 +5,7 @@ has joined, and of the last one some time after it has left: connections end at 
 the broker does, and a task of the hub tidies up behind them.
 """
 
+import os
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -24,19 +25,27 @@ from triows._channels._settings import (
     parse_since,
 )
 from triows._channels._statistics import NOTHING, ChannelStatistics, Published
-from triows._channels._subscription import MessageSubscription, Subscription
 from triows._channels._topic import Topic, summary
 from triows._codecs import encode_json
-from triows._errors import NotRunning
+from triows._errors import NotRunning, StateError
+from triows._groups import unwrap
 from triows._logs import error_log
 from triows._outbox import Lane, Overflow, Tally, size_of
 from triows._types import Data
+
+PROCESSES = "TRIOWS_PROCESSES"
+"""The environment variable in which `triows run` tells its workers how many they are."""
 
 ECHO = 5.0
 """Seconds for a publication to come back from the broker, which it has reached."""
 
 DROPS_LOGGED_EVERY = 1.0
 """Seconds between two lines about dropped messages."""
+
+_SPLIT = (
+    "this app uses channels and runs in several workers, each of which would have rooms of its "
+    "own: run one worker, or give the app a broker for all of them, App(..., broker=...)"
+)
 
 _DROPPED = "%d messages of topic %r were dropped: members were too slow"
 
@@ -46,11 +55,14 @@ class Hub:
 
     Args:
         make_broker: Makes the broker, when the app begins to run.
+        is_local: It is of one process, so the app must not run in several.
     """
 
-    def __init__(self, make_broker: Callable[[], Broker]) -> None:
-        self.settings = SettingsTable()
+    def __init__(self, make_broker: Callable[[], Broker], *, is_local: bool = False) -> None:
+        self.settings: SettingsTable = SettingsTable()
         self._make_broker = make_broker
+        self._is_local = is_local
+        self._is_split = False
         self._session: BrokerSession | None = None
         self._nursery: trio.Nursery | None = None
         self._token: trio.lowlevel.TrioToken | None = None
@@ -71,23 +83,31 @@ class Hub:
 
         Raises:
             BrokerUnavailable: The broker cannot be reached.
+            StateError: Topics are configured, and the app runs in several processes.
         """
+        self._is_split = self._is_local and int(os.environ.get(PROCESSES, "1")) > 1
+        if self._is_split and self.settings:
+            raise StateError(_SPLIT)
         failure: BaseException | None = None
-        async with self._make_broker().open(self) as session:
-            async with trio.open_nursery() as nursery:
+        try:
+            async with (
+                self._make_broker().open(self) as session,
+                trio.open_nursery() as nursery,
+            ):
                 self._session, self._nursery = session, nursery
                 self._token = trio.lowlevel.current_trio_token()
                 nursery.start_soon(self._tidy_up, session)
                 nursery.start_soon(self._log_drops)
                 try:
                     yield
-                except BaseException as exc:
-                    failure = exc
-                self._session = self._nursery = self._token = None
-                self._topics.clear()
-                self._chores.clear()
-                nursery.cancel_scope.cancel(reason="the app is shutting down")
-        # Raised in there, it would be in one more group.
+                finally:
+                    self._session = self._nursery = self._token = None
+                    self._topics.clear()
+                    self._chores.clear()
+                    nursery.cancel_scope.cancel(reason="the app is shutting down")
+        except BaseExceptionGroup as group:
+            failure = unwrap(group)
+        # Raised here, it does not have the group as its context.
         if failure is not None:
             raise failure
 
@@ -102,9 +122,12 @@ class Hub:
 
         Raises:
             NotRunning: The app is not running.
+            StateError: It runs in several processes, and its broker is of one.
         """
         if self._session is None:
             raise NotRunning("channels were used")
+        if self._is_split:
+            raise StateError(_SPLIT)
         return self._session
 
     @property
@@ -199,7 +222,7 @@ class Hub:
         """Make a connection a member of a topic; see `WebSocket.join`."""
         encode_json(presence)  # What has no JSON form is our caller's mistake.
         since = parse_since(since)
-        lane = self._lane(name, overflow)
+        lane = self.lane(name, overflow)
         topic = await self.enter(name)
         lane.tally = topic.tally
         if port.is_closed or name in port.memberships:
@@ -217,7 +240,8 @@ class Hub:
             raise
         return joined
 
-    def _lane(self, name: str, overflow: Overflow | None) -> Lane:
+    def lane(self, name: str, overflow: Overflow | None) -> Lane:
+        """Return the lane of one more member of a topic, which is still to be entered."""
         settings = self.settings.find(check_topic(name))
         policy = settings.overflow if overflow is None else check_overflow(overflow)
         return Lane(policy, settings.capacity, Tally())
@@ -228,7 +252,7 @@ class Hub:
             membership.tell_position(topic.position, recovered=False)
             return Joined(topic.name, topic.position, recovered=False)
         membership.hold()
-        replay = await self._replay(topic, since)
+        replay = await self.replay(topic, since)
         membership.floor = replay.position
         joined = Joined(topic.name, replay.start, recovered=replay.is_complete)
         await membership.send_position(joined)
@@ -237,7 +261,8 @@ class Hub:
         membership.release()
         return joined
 
-    async def _replay(self, topic: Topic, since: Since) -> Replay:
+    async def replay(self, topic: Topic, since: Since) -> Replay:
+        """Return what the history of a topic has since then."""
         start = since if isinstance(since, Position) else None
         return await self.session.replay(topic.name, start, topic.settings.retention)
 
@@ -272,54 +297,6 @@ class Hub:
         port.is_closed = True
         for name in list(port.memberships):
             self.forget(port, name)
-
-    # Subscriptions
-
-    @asynccontextmanager
-    async def subscribe(
-        self, name: str, since: Since, overflow: Overflow | None
-    ) -> AsyncGenerator[Subscription[Message]]:
-        """Have the messages of a topic around a block; see `Channels.subscribe`."""
-        since = parse_since(since)
-        lane = self._lane(name, overflow)
-        async with self._using(name) as topic:
-            lane.tally = topic.tally
-            subscription = MessageSubscription(name, lane)
-            topic.subscriptions[subscription] = None
-            try:
-                if since is None or not topic.settings.history:
-                    subscription.begin(topic.position)
-                else:
-                    replay = await self._replay(topic, since)
-                    subscription.begin(replay.position, replay)
-                if since is not None and not topic.settings.history:
-                    subscription.lapse()
-                yield subscription
-            finally:
-                del topic.subscriptions[subscription]
-                subscription.close()
-
-    @asynccontextmanager
-    async def watch(self, name: str) -> AsyncGenerator[Subscription[PresenceEvent]]:
-        """Have the presence events of a topic around a block; see `Channels.presence_events`."""
-        lane = self._lane(name, None)
-        async with self._using(name) as topic:
-            lane.tally = topic.tally
-            watcher: Subscription[PresenceEvent] = Subscription(name, lane)
-            topic.watchers[watcher] = None
-            try:
-                yield watcher
-            finally:
-                del topic.watchers[watcher]
-                watcher.close()
-
-    @asynccontextmanager
-    async def _using(self, name: str) -> AsyncGenerator[Topic]:
-        topic = await self.enter(name)
-        try:
-            yield topic
-        finally:
-            self.exit(topic)
 
     # Publishing
 

@@ -62,12 +62,12 @@ class Port:
     def __init__(
         self, owner: Owner, transport: Transport, on_lagging: Callable[[int, str], None]
     ) -> None:
-        self.owner = owner
-        self.name = owner.id
-        self.transport = transport
+        self.owner: Owner = owner
+        self.name: str = owner.id
+        self.transport: Transport = transport
         self.memberships: dict[str, Membership] = {}
-        self.is_closed = False
-        self.is_lagging = False
+        self.is_closed: bool = False
+        self.is_lagging: bool = False
         self._on_lagging = on_lagging
 
     def refusal(self, topic: str) -> Exception:

@@ -99,6 +99,10 @@ class SettingsTable:
         self._rows: dict[str, tuple[re.Pattern[str], TopicSettings]] = {}
         self._default = TopicSettings()
 
+    def __bool__(self) -> bool:
+        """Whether anything was declared."""
+        return bool(self._rows)
+
     def add(self, pattern: str, settings: TopicSettings) -> None:
         """Declare the settings of the topics that a pattern matches.
 

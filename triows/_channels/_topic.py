@@ -50,10 +50,10 @@ class Topic:
         self.subscriptions: dict[Subscription[Message], None] = {}
         self.watchers: dict[Subscription[PresenceEvent], None] = {}
         self.position: Position | None = None
-        self.tally = Tally()
-        self.delivered = 0
-        self.gaps = 0
-        self.lock = trio.Lock()
+        self.tally: Tally = Tally()
+        self.delivered: int = 0
+        self.gaps: int = 0
+        self.lock: trio.Lock = trio.Lock()
         self.is_live = False
         self._on_gap = on_gap
         self._held: list[Message] | None = None  # while a gap is being filled

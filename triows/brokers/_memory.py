@@ -68,7 +68,7 @@ class _Topic:
     def __init__(self, name: str) -> None:
         self.listeners: dict[_MemorySession, Listener] = {}
         self.present: dict[str, tuple[_MemorySession, Any]] = {}
-        self.position = Position(uuid4().hex[:16], 0)
+        self.position: Position = Position(uuid4().hex[:16], 0)
         self._name = name
         self._retention: Retention | None = None
         self._kept: deque[tuple[float, Message]] = deque()

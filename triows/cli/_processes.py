@@ -12,6 +12,7 @@ from functools import partial
 
 import trio
 
+from triows._channels import PROCESSES
 from triows._groups import leaves_of
 from triows.cli._logs import say
 from triows.cli._settings import reason_of
@@ -34,19 +35,27 @@ class Processes:
         sockets: The file descriptors that a worker inherits.
         patience: Seconds between asking a worker to end, and killing it.
         hurry: Set to cut drains short.
+        count: Workers that there are; they are told.
 
     Attributes:
         are_clean: Every worker that was asked to end did so, with 0.
     """
 
     def __init__(
-        self, command: Sequence[str], sockets: Sequence[int], *, patience: float, hurry: trio.Event
+        self,
+        command: Sequence[str],
+        sockets: Sequence[int],
+        *,
+        patience: float,
+        hurry: trio.Event,
+        count: int = 1,
     ) -> None:
         self.are_clean = True
         self._command = command
         self._sockets = sockets
         self._patience = patience
         self._hurry = hurry
+        self._count = count
 
     async def run(self, on_ready: Callable[[], object]) -> int:
         """Run a worker until it ends by itself, and return its exit status as Python has it.
@@ -85,7 +94,7 @@ class Processes:
             self._command,
             stdin=lifeline,
             pass_fds=(*self._sockets, tell),
-            env={**os.environ, WORKER: str(tell)},
+            env={**os.environ, WORKER: str(tell), PROCESSES: str(self._count)},
             start_new_session=True,
             check=False,
             deliver_cancel=self._end,

@@ -83,10 +83,12 @@ def run(arguments: argparse.Namespace, serve: Serve = serve) -> int:
     with open_sockets(settings.config) as sockets:
         command = command_of_worker(arguments, sockets)
         patience = settings.drain.grace + OVERTIME
-        return trio.run(run_workers, work, command, sockets, patience)
+        return trio.run(run_workers, work, command, sockets, patience, settings.workers)
 
 
-async def run_workers(work: Work, command: Sequence[str], sockets: Sockets, patience: float) -> int:
+async def run_workers(
+    work: Work, command: Sequence[str], sockets: Sockets, patience: float, count: int
+) -> int:
     """Run processes until a signal asks them to drain, and return the exit status.
 
     Args:
@@ -94,11 +96,14 @@ async def run_workers(work: Work, command: Sequence[str], sockets: Sockets, pati
         command: What each of them runs.
         sockets: What they listen on.
         patience: Seconds that they have to end.
+        count: Workers that there will be.
     """
     status = 0
     async with receive_requests() as requests:
         files = [sock.fileno() for sock in all_of(sockets)]
-        processes = Processes(command, files, patience=patience, hurry=requests.cut_short)
+        processes = Processes(
+            command, files, patience=patience, hurry=requests.cut_short, count=count
+        )
         say_all = partial(say_listening, addresses_of(sockets))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop, requests.drain, sockets, nursery.cancel_scope)

@@ -13,6 +13,9 @@ from triows import App, Limits, websocket
 
 app = App(__name__)
 
+rooms = App(__name__)
+rooms.channels.configure("room:*")
+
 
 @app.websocket()
 async def echo() -> None:
