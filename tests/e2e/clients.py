@@ -217,18 +217,20 @@ class Bystander:
 
 
 @asynccontextmanager
-async def open_bystander(server: Server, path: str = "/echo") -> AsyncGenerator[Bystander]:
+async def open_bystander(
+    server: Server, path: str = "/echo", **options: Any
+) -> AsyncGenerator[Bystander]:
     """Connect a client that echoes as long as the block runs."""
-    async with connect(server.ws(path)) as connection, trio.open_nursery() as nursery:
+    async with connect(server.ws(path), **options) as connection, trio.open_nursery() as nursery:
         bystander = Bystander(connection)
         nursery.start_soon(bystander.converse)
         yield bystander
         nursery.cancel_scope.cancel()
 
 
-async def count_tasks(server: Server) -> int:
+async def count_tasks(server: Server, **options: Any) -> int:
     """Return how many tasks the server runs; those of this question are always the same."""
-    async with connect(server.ws("/tasks")) as connection:
+    async with connect(server.ws("/tasks"), **options) as connection:
         return int(await connection.recv())
 
 

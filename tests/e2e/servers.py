@@ -40,6 +40,11 @@ on_every_server = pytest.mark.parametrize("server", ["triows", "hypercorn", "any
 """Run a test on our own server, too: the same app behaves the same on all."""
 
 
+def ending_within(server: str, seconds: float) -> tuple[str, str]:
+    """Return the options of a server that is to give its connections so long at the end."""
+    return "--drain-grace" if server == "triows" else "--graceful-timeout", f"{seconds:g}"
+
+
 class Server:
     """A server that was started: `hypercorn --worker-class trio app:app`, as users do.
 
@@ -80,6 +85,11 @@ class Server:
         pages = int(Path(f"/proc/{self.worker}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
+    @property
+    def descriptors(self) -> int:
+        """File descriptors that the worker has open now."""
+        return len(list(Path(f"/proc/{self.worker}/fd").iterdir()))
+
     def ws(self, path: str) -> str:
         """Return the WebSocket URL of a path."""
         return f"ws{self._scheme.removeprefix('http')}://127.0.0.1:{self.port}{path}"
@@ -88,9 +98,9 @@ class Server:
         """Return the HTTP URL of a path."""
         return f"{self._scheme}://127.0.0.1:{self.port}{path}"
 
-    async def wait_for(self, text: str) -> None:
-        """Wait until the log contains a text."""
-        while text not in self.log:
+    async def wait_for(self, text: str, times: int = 1) -> None:
+        """Wait until the log contains a text, so many times."""
+        while self.log.count(text) < times:
             await trio.sleep(POLL)
 
     async def wait_started(self) -> None:
