@@ -1,5 +1,6 @@
 """Every example, served as its first lines say, and driven by clients that others wrote."""
 
+import json
 import re
 import subprocess
 import sys
@@ -149,3 +150,18 @@ async def test_page() -> None:
 
     assert 'src="page.js"' in page.text
     assert 'new URL("/shout"' in script.text
+
+
+async def test_ticker() -> None:
+    """Everybody gets the prices; those of one symbol begin with its last one."""
+    async with (
+        serving(target_of(EXAMPLES / "ticker.py"), folder=ROOT) as server,
+        connect(server.ws("/prices")) as everything,
+    ):
+        seen = {json.loads(await everything.recv())["symbol"] for _ in range(100)}
+        async with connect(server.ws("/prices/OAK")) as oak:
+            quotes = [json.loads(await oak.recv()) for _ in range(3)]
+
+    assert {"ASH", "ELM", "FIR", "OAK"} == seen
+    assert {"OAK"} == {quote["symbol"] for quote in quotes}
+    assert server.failures == []
