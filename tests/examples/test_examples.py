@@ -154,11 +154,10 @@ async def test_page() -> None:
 
 async def test_ticker() -> None:
     """Everybody gets the prices; those of one symbol begin with its last one."""
-    async with (
-        serving(target_of(EXAMPLES / "ticker.py"), folder=ROOT) as server,
-        connect(server.ws("/prices")) as everything,
-    ):
-        seen = {json.loads(await everything.recv())["symbol"] for _ in range(100)}
+    async with serving(target_of(EXAMPLES / "ticker.py"), folder=ROOT) as server:
+        # One after the other: this client cannot close before it has read what has come.
+        async with connect(server.ws("/prices")) as everything:
+            seen = {json.loads(await everything.recv())["symbol"] for _ in range(100)}
         async with connect(server.ws("/prices/OAK")) as oak:
             quotes = [json.loads(await oak.recv()) for _ in range(3)]
 
