@@ -59,7 +59,6 @@ class App(Module):
             `"same"`, `"*"`, an origin, a compiled regex, or a list of those.
         guard_hypercorn: Keep hypercorn 0.18's trio worker, should it serve this app,
             from dying of one connection's failure.
-
         broker: Carries published messages; None for those of this process only.
 
     Attributes:

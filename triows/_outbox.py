@@ -135,9 +135,8 @@ class Outbox(Generic[ItemT]):
         self.count = 0
         self._bound = bound
         self._size = 0
-        self._entries: deque[Entry[ItemT]] = (
-            deque()
-        )  # dropped ones included, until they are in front
+        # Dropped ones included, until they are in front.
+        self._entries: deque[Entry[ItemT]] = deque()
 
     def put(self, item: ItemT, lane: Lane | None = None) -> bool:
         """Add a message; return whether it will get through, as things stand.

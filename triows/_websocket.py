@@ -8,10 +8,7 @@ from typing import Any, TypeVarTuple
 import trio
 
 from triows._answerable import Answerable
-from triows._answers import (
-    Handshake,
-    Unanswered,
-)
+from triows._answers import Handshake, Unanswered
 from triows._channels import Joined, Since
 from triows._close import NORMAL, CloseInfo, check_code, cut_reason
 from triows._codecs import decode_json, encode_json, wrong_kind

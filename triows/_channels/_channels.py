@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, Protocol
 
 import trio
@@ -227,16 +228,10 @@ class ThreadChannels:
             RuntimeError: It was called in Trio's own thread: await `publish` there.
             trio.RunFinishedError: The app has ended.
         """
-
-        async def publish() -> Published:
-            return await self._channels.publish(topic, message, key=key)
-
+        publish = partial(self._channels.publish, topic, message, key=key)
         return trio.from_thread.run(publish, trio_token=self._token)
 
     def publish_json(self, topic: str, value: Any, *, key: str | None = None) -> Published:
         """Like `Channels.publish_json`; see `publish`."""
-
-        async def publish() -> Published:
-            return await self._channels.publish_json(topic, value, key=key)
-
+        publish = partial(self._channels.publish_json, topic, value, key=key)
         return trio.from_thread.run(publish, trio_token=self._token)

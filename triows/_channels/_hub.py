@@ -20,6 +20,7 @@ from triows._channels._membership import Joined, Membership, Port
 from triows._channels._settings import (
     SettingsTable,
     Since,
+    TopicSettings,
     check_overflow,
     check_topic,
     parse_since,
@@ -29,7 +30,7 @@ from triows._channels._topic import Topic, summary
 from triows._codecs import encode_json
 from triows._errors import NotRunning, StateError
 from triows._logs import error_log
-from triows._outbox import Lane, Overflow, Tally, size_of
+from triows._outbox import Lane, Overflow, size_of
 from triows._types import Data
 
 PROCESSES = "TRIOWS_PROCESSES"
@@ -152,20 +153,23 @@ class Hub:
                 await session.unsubscribe(topic.name)
         if not topic.users and self._topics.get(topic.name) is topic:
             del self._topics[topic.name]
-            self._before = summary([], summary([topic], self._before))
+            self._before = summary([topic], self._before)
 
     # Users of topics
 
-    async def enter(self, name: str) -> Topic:
-        """Use a topic, until `exit`.
+    async def enter(self, name: str, overflow: Overflow | None) -> tuple[Topic, Lane]:
+        """Use a topic, until `exit`, with a lane of one's own: the topic's policy if None is named.
 
         Raises:
             BrokerUnavailable: The broker cannot be told.
+            ValueError: The name or the policy cannot be.
         """
+        settings = self._settings_of(check_topic(name))
+        policy = settings.overflow if overflow is None else check_overflow(overflow)
         session = self.session
         topic = self._topics.get(name)
         if topic is None:
-            topic = self._topics[name] = Topic(name, self.settings.find(name), self._catch_up)
+            topic = self._topics[name] = Topic(name, settings, self._catch_up)
         topic.users += 1
         try:
             async with topic.lock:
@@ -176,7 +180,12 @@ class Hub:
         except BaseException:
             self.exit(topic)
             raise
-        return topic
+        return topic, Lane(policy, settings.capacity, topic.tally)
+
+    def _settings_of(self, name: str) -> TopicSettings:
+        # One that is in use has found them before.
+        topic = self._topics.get(name)
+        return self.settings.find(name) if topic is None else topic.settings
 
     async def _subscribe(self, topic: Topic, session: BrokerSession) -> None:
         try:
@@ -215,9 +224,7 @@ class Hub:
         """Make a connection a member of a topic; see `WebSocket.join`."""
         encode_json(presence)  # What has no JSON form is our caller's mistake.
         since = parse_since(since)
-        lane = self.lane(name, overflow)
-        topic = await self.enter(name)
-        lane.tally = topic.tally
+        topic, lane = await self.enter(name, overflow)
         if port.is_closed or name in port.memberships:
             self.exit(topic)
             raise port.refusal(name)
@@ -232,12 +239,6 @@ class Hub:
             self.forget(port, name)
             raise
         return joined
-
-    def lane(self, name: str, overflow: Overflow | None) -> Lane:
-        """Return the lane of one more member of a topic, which is still to be entered."""
-        settings = self.settings.find(check_topic(name))
-        policy = settings.overflow if overflow is None else check_overflow(overflow)
-        return Lane(policy, settings.capacity, Tally())
 
     async def _begin(self, topic: Topic, membership: Membership, since: Since) -> Joined:
         if since is None or not topic.settings.history:
@@ -306,7 +307,7 @@ class Hub:
         )
         echo = self._echoes[message.id] = Echo()
         try:
-            receipt = await session.publish(message, self.settings.find(name).retention)
+            receipt = await session.publish(message, self._settings_of(name).retention)
             topic = self._topics.get(name)
             is_heard_here = topic is not None and topic.is_live
             if is_heard_here and not echo.is_heard:

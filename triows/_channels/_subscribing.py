@@ -8,7 +8,7 @@ from triows._channels._hub import Hub
 from triows._channels._settings import Since, parse_since
 from triows._channels._subscription import MessageSubscription, Subscription
 from triows._channels._topic import Topic
-from triows._outbox import Overflow
+from triows._outbox import Lane, Overflow
 
 
 @asynccontextmanager
@@ -17,9 +17,7 @@ async def subscribe(
 ) -> AsyncGenerator[Subscription[Message]]:
     """Have the messages of a topic around a block; see `Channels.subscribe`."""
     since = parse_since(since)
-    lane = hub.lane(name, overflow)
-    async with _using(hub, name) as topic:
-        lane.tally = topic.tally
+    async with _using(hub, name, overflow) as (topic, lane):
         subscription = MessageSubscription(name, lane)
         topic.subscriptions[subscription] = None
         try:
@@ -39,9 +37,7 @@ async def subscribe(
 @asynccontextmanager
 async def watch(hub: Hub, name: str) -> AsyncGenerator[Subscription[PresenceEvent]]:
     """Have the presence events of a topic around a block; see `Channels.presence_events`."""
-    lane = hub.lane(name, None)
-    async with _using(hub, name) as topic:
-        lane.tally = topic.tally
+    async with _using(hub, name, None) as (topic, lane):
         watcher: Subscription[PresenceEvent] = Subscription(name, lane)
         topic.watchers[watcher] = None
         try:
@@ -52,9 +48,11 @@ async def watch(hub: Hub, name: str) -> AsyncGenerator[Subscription[PresenceEven
 
 
 @asynccontextmanager
-async def _using(hub: Hub, name: str) -> AsyncGenerator[Topic]:
-    topic = await hub.enter(name)
+async def _using(
+    hub: Hub, name: str, overflow: Overflow | None
+) -> AsyncGenerator[tuple[Topic, Lane]]:
+    topic, lane = await hub.enter(name, overflow)
     try:
-        yield topic
+        yield topic, lane
     finally:
         hub.exit(topic)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-from triows._broker import BrokerSession, Message, Position, PresenceEvent
+from triows._broker import BrokerSession, Message, Position, PresenceEvent, is_after
 from triows._channels._envelope import message_frame, presence_frame
 from triows._channels._membership import Membership
 from triows._channels._settings import TopicSettings
@@ -66,13 +66,12 @@ class Topic:
             self._hold(message)
             return 0
         position, last = message.position, self.position
-        if position is not None and last is not None:
-            if position.epoch == last.epoch and position.offset <= last.offset:
-                return 0  # It came from the history before.
-            if position != (last.epoch, last.offset + 1):
-                self.lapse()
-                self._hold(message)
-                return 0
+        if not is_after(position, last):
+            return 0  # It came from the history before.
+        if position and last and position != (last.epoch, last.offset + 1):
+            self.lapse()
+            self._hold(message)
+            return 0
         self.position = position
         return self._fan_out(message)
 
