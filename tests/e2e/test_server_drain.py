@@ -145,6 +145,7 @@ async def test_a_peer_that_answers_no_ping() -> None:
             received = await drain(stream)
             await server.wait_for("triows.access")
 
+    assert received[:2] == b"\x89\x08"  # a ping of eight bytes
     assert received.endswith(b"\x88\x13\x03\xf3no pong for 0.5 s")
     assert DEAD_AFTER <= seconds_until_gone(server) < DEAD_AFTER + SLACK
     assert server.log.count("handler pings is ended: no pong for 0.5 s") == 1

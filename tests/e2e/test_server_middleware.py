@@ -1,7 +1,5 @@
 """Middleware and apps that others wrote, on our own server: all of ASGI, and nothing bypassed."""
 
-import importlib.util
-
 import httpx
 import pytest
 
@@ -57,7 +55,6 @@ async def test_middleware_sees_a_rejection(target: str) -> None:
     assert "'websocket.http.response.start': 1" in server.log
 
 
-@pytest.mark.skipif(importlib.util.find_spec("quart_trio") is None, reason="needs quart-trio")
 async def test_quart_trio() -> None:
     """Its apps run as they are: WebSockets, closes and HTTP."""
     async with running("quarts:app") as server, httpx.AsyncClient() as client:

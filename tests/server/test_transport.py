@@ -167,8 +167,14 @@ class TestClaim:
 
     async def test_the_limits_of_the_route(self, autojump_clock: MockClock) -> None:
         """Every limit is the route's, not the server's."""
-        limits = Limits(inbox_messages=1, max_message_size=10, close_timeout=1, ping_interval=3)
+        limits = Limits(
+            inbox_messages=1, outbox_bytes=1, max_message_size=10, close_timeout=1, ping_interval=3
+        )
         async with open_connection(limits=limits) as connection:
+            connection.wire.stall()
+            sent = [connection.transport.send_nowait(Prepared(text)) for text in "abc"]
+            assert [True, True, False] == sent
+            connection.wire.read()
             connection.wire.say(said("one", "two"))
             assert 1 == connection.transport.received
             await trio.sleep(4)
