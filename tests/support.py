@@ -1,13 +1,13 @@
 """What several test modules need: a look into the log, and a server that does little."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
 import trio
 
-from triows import serve
+from triows import App, Draining, Limits, WebSocket, sdict, serve
 from triows._types import ASGIApp, Event, Scope
 
 
@@ -27,6 +27,26 @@ def lines(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
         for record in caplog.records
         if (record.name, record.levelno) == ("triows.error", level) and not record.exc_info
     ]
+
+
+def serving(handler: Callable[[], Awaitable[object]], limits: Limits | None = None) -> App:
+    """Return an app that has this handler at /."""
+    app = App(__name__, limits=limits)
+    app.websocket("/", name="handler")(handler)
+    return app
+
+
+def websocket_of(**scope: object) -> WebSocket:
+    """Return a WebSocket of a scope like this, as servers make them, that is not served."""
+    return WebSocket(
+        {"path": "/a b", "headers": [], **scope},
+        None,  # type: ignore[arg-type]
+        name="handler",
+        path_params={},
+        state=sdict(),
+        draining=Draining(),
+        discard=False,
+    )
 
 
 @asynccontextmanager

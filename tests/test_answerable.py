@@ -1,32 +1,19 @@
 """A connection whose handshake has come, and the answer that it is given."""
 
-from collections.abc import Awaitable, Callable
-
 import pytest
 import trio
 import trio.testing
 
-from tests.support import BareServer
+from tests.support import BareServer, serving, websocket_of
 from triows import (
     AlreadyAccepted,
-    App,
     CloseInfo,
     ConnectionClosed,
-    Draining,
     HandshakeRejected,
     StateError,
-    WebSocket,
-    sdict,
     testing,
     websocket,
 )
-
-
-def serving(handler: Callable[[], Awaitable[object]]) -> App:
-    """Return an app that has this handler at /."""
-    app = App(__name__)
-    app.websocket("/", name="handler")(handler)
-    return app
 
 
 class TestAccept:
@@ -189,14 +176,5 @@ async def test_headers_of_the_accept(
 
 async def test_a_websocket_that_is_not_served() -> None:
     """What needs a running connection says that there is none."""
-    websocket = WebSocket(
-        {"path": "/", "headers": []},
-        None,  # type: ignore[arg-type]
-        name="handler",
-        path_params={},
-        state=sdict(),
-        draining=Draining(),
-        discard=False,
-    )
     with pytest.raises(StateError, match="no connection that is served"):
-        websocket.expire_after(1)
+        websocket_of().expire_after(1)

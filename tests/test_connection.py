@@ -13,7 +13,7 @@ import trio.testing
 from websockets.exceptions import ConnectionClosedError
 from websockets.trio.client import connect
 
-from tests.support import BareServer, lines, our_server, tracebacks
+from tests.support import BareServer, lines, our_server, serving, tracebacks
 from triows import (
     AlreadyAccepted,
     App,
@@ -31,13 +31,6 @@ from triows import (
     websocket,
 )
 from triows._types import Receive, Scope, Send
-
-
-def serving(handler: Callable[[], Awaitable[object]], limits: Limits | None = None) -> App:
-    """Return an app that has this handler at /."""
-    app = App(__name__, limits=limits)
-    app.websocket("/", name="handler")(handler)
-    return app
 
 
 async def ending_of(handler: Callable[[], Awaitable[object]]) -> CloseInfo | int:

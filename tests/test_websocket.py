@@ -1,13 +1,13 @@
 """The object a handler holds: the handshake's facts, accept, messages, the nursery."""
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 import trio
 import trio.testing
 
-from tests.support import BareServer
+from tests.support import BareServer, serving, websocket_of
 from triows import (
     App,
     CloseInfo,
@@ -19,29 +19,6 @@ from triows import (
     testing,
     websocket,
 )
-from triows._datastructures import sdict
-from triows._draining import Draining
-from triows._websocket import WebSocket as RealWebSocket
-
-
-def serving(handler: Callable[[], Awaitable[object]]) -> App:
-    """Return an app that has this handler at /."""
-    app = App(__name__)
-    app.websocket("/", name="handler")(handler)
-    return app
-
-
-def websocket_of(**scope: object) -> WebSocket:
-    """Return a WebSocket of a scope like this, as servers make them, that is not served."""
-    return RealWebSocket(
-        {"path": "/a b", "headers": [], **scope},
-        None,  # type: ignore[arg-type]
-        name="handler",
-        path_params={},
-        state=sdict(),
-        draining=Draining(),
-        discard=False,
-    )
 
 
 class TestObject:

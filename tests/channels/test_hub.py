@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.channels.brokers import ScriptedBroker
+from tests.channels.ports import Somebody, Taking
 from tests.support import lines
 from triows import (
     App,
@@ -415,7 +416,7 @@ async def test_gaps_are_filled(autojump_clock: MockClock) -> None:
 async def test_an_app_that_ends_with_members(autojump_clock: MockClock) -> None:
     """Connections that outlast the broker's session leave without it."""
     hub = Hub(MemoryBroker)
-    memberships = Memberships(hub, Somebody(), Wire(), lambda *_: None)  # type: ignore[arg-type]
+    memberships = Memberships(hub, Somebody(), Taking(), lambda *_: None)  # type: ignore[arg-type]
     async with hub.running():
         for topic in ("t", "u"):
             await memberships.join(topic, envelope=False, since=None, presence=1, overflow=None)
@@ -423,19 +424,6 @@ async def test_an_app_that_ends_with_members(autojump_clock: MockClock) -> None:
     memberships.end()
 
     assert not hub.is_running
-
-
-class Somebody:
-    """A connection's owner."""
-
-    id = "somebody"
-
-
-class Wire:
-    """A transport that nothing is sent to."""
-
-    closed = None
-    send_nowait = None
 
 
 async def test_a_program_that_fails_around_it(autojump_clock: MockClock) -> None:

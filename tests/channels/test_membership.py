@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.channels.brokers import ScriptedBroker, message
+from tests.channels.ports import Somebody, Taking
 from tests.support import lines
 from triows import App, CloseInfo, ConnectionClosed, Limits, StateError, testing, websocket
 from triows._broker import Message, Position
@@ -260,26 +261,6 @@ async def test_what_waits_while_it_is_sent_the_old_ones(autojump_clock: MockCloc
 
     told = [json.loads(frame) for frame in wire.taken]
     assert [(4, True), (6, None)] == [(frame["offset"], frame.get("joined")) for frame in told]
-
-
-class Taking:
-    """A transport that takes everything."""
-
-    closed = None
-
-    def __init__(self) -> None:
-        self.taken: list[str | bytes] = []
-
-    def send_nowait(self, prepared: Prepared, lane: Lane | None = None) -> bool:
-        """Take it."""
-        self.taken.append(prepared.message)
-        return True
-
-
-class Somebody:
-    """A connection's owner."""
-
-    id = "somebody"
 
 
 class Ended:

@@ -1,7 +1,5 @@
 """Our own server, as `triows run`: what hypercorn cannot do."""
 
-from pathlib import Path
-
 import pytest
 import trio
 from websockets.frames import Opcode
@@ -13,28 +11,9 @@ from tests.e2e.clients import (
     open_upgraded,
     reset_on_close,
 )
-from tests.e2e.servers import POLL, TriowsServer, running
+from tests.e2e.servers import running
 
 pytestmark = pytest.mark.timeout(120)
-
-SLACK = 2.0
-"""Seconds for two busy cores."""
-
-CROWD = 500
-
-MANY = 10_000
-
-
-def descriptors(server: TriowsServer) -> int:
-    """Return how many file descriptors a server has open."""
-    return len(list(Path(f"/proc/{server.worker}/fd").iterdir()))
-
-
-async def wait_for_descriptors(server: TriowsServer, count: int) -> None:
-    """Wait until a server has no more file descriptors open."""
-    with trio.fail_after(10):
-        while descriptors(server) > count:
-            await trio.sleep(POLL)
 
 
 @pytest.mark.parametrize(

@@ -424,6 +424,14 @@ async def test_clients_that_never_read(path: str, data: bytes) -> None:
     assert server.log.count(f"peer has not read for {SEND_TIMEOUT:g} s") == 20
 
 
+async def flood(server: Server, clients: int, attack: Callable[[Server], Awaitable[None]]) -> None:
+    """Let so many clients attack at once, for three seconds."""
+    with trio.move_on_after(3):
+        async with trio.open_nursery() as nursery:
+            for _ in range(clients):
+                nursery.start_soon(attack, server)
+
+
 async def test_pings_without_end() -> None:
     """Clients that ping as fast as they can, and read the pongs, hurt nobody."""
     pongs = 0
@@ -436,10 +444,7 @@ async def test_pings_without_end() -> None:
                 pongs += len(data) // 2
 
     async with besieged() as server:
-        with trio.move_on_after(3):
-            async with trio.open_nursery() as nursery:
-                for _ in range(10):
-                    nursery.start_soon(ping, server)
+        await flood(server, 10, ping)
 
     print(f"{pongs} pongs")
     assert pongs > 10_000
@@ -459,10 +464,7 @@ async def test_fragments_without_end() -> None:
                 sent += 1000
 
     async with besieged() as server:
-        with trio.move_on_after(3):
-            async with trio.open_nursery() as nursery:
-                for _ in range(40):
-                    nursery.start_soon(send, server)
+        await flood(server, 40, send)
 
     print(f"{sent} fragments")
     assert sent > 100_000
@@ -534,6 +536,8 @@ async def test_compression_bombs(path: str, data: bytes, code: int) -> None:
             nursery.start_soon(throw_ten, server)
 
     assert {int.from_bytes(answer[2:4]) for answer in answers} == {code}
+    too_big = server.log.count(f"a message is larger than {MIB} bytes")
+    assert too_big == (100 if code == 1009 else 0)
 
 
 async def send_unless_refused(stream: trio.SocketStream, data: bytes) -> None:

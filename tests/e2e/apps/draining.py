@@ -1,10 +1,10 @@
 """Handlers with work to finish, when their server is told to end or their peer stalls."""
 
 import logging
-from collections.abc import AsyncIterator
 
 import trio
 
+from tests.e2e.apps.shutdown import fails_when_cancelled, open_pool
 from triows import App, Limits, websocket
 
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
@@ -13,10 +13,8 @@ app = App(__name__, limits=Limits(close_timeout=0.5))
 log = logging.getLogger("app")
 
 
-@app.lifespan
-async def open_pool() -> AsyncIterator[dict[str, str]]:
-    yield {"pool": "the pool"}
-    log.info("the pool is closed")
+app.lifespan(open_pool)
+app.websocket(limits=Limits(disconnect_grace=60))(fails_when_cancelled)
 
 
 @app.websocket()
@@ -36,15 +34,6 @@ async def never_finishes() -> None:
     except trio.Cancelled:
         log.info("cancelled while %s was open", websocket.state["pool"])
         raise
-
-
-@app.websocket(limits=Limits(disconnect_grace=60))
-async def fails_when_cancelled() -> None:
-    await websocket.accept()
-    try:
-        await trio.sleep_forever()
-    finally:
-        raise RuntimeError(f"{websocket.name} is broken")
 
 
 @app.websocket()

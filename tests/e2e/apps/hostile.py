@@ -4,7 +4,7 @@ import logging
 
 import trio
 
-from tests.e2e.apps.leaving import tasks
+from tests.e2e.apps.leaving import closes, echo, tasks
 from triows import App, Limits, websocket
 
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
@@ -20,19 +20,8 @@ app = App(
         inbox_bytes=256 * 1024,
     ),
 )
-app.websocket()(tasks)
-
-
-@app.websocket()
-async def echo() -> None:
-    async for message in websocket:
-        await websocket.send(message)
-
-
-@app.websocket()
-async def closes() -> None:
-    await websocket.send("goodbye")
-    await websocket.close(4000, "enough")
+for handler in (tasks, echo, closes):
+    app.websocket()(handler)
 
 
 @app.websocket()
