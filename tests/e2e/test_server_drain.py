@@ -16,12 +16,13 @@ import trio
 
 from benchmarks.client import GOODBYE, open_websockets
 from tests.e2e.clients import Closed, connect, drain, open_upgraded, read_to_end
-from tests.e2e.servers import STOP_TIMEOUT, Server, running
+from tests.e2e.servers import ROOT, STOP_TIMEOUT, Server, running
 
 pytestmark = pytest.mark.timeout(60)
 
 CLIENTS = 500
 
+APP = "tests.e2e.apps.draining:app"
 GOING_AWAY = b"\x88\x11\x03\xe9server draining"
 """The close frame that all of them see: 1001 (RFC 6455 §5.5.1)."""
 
@@ -61,7 +62,7 @@ def read_farewells(socks: Iterable[socket.socket]) -> Counter[bytes]:
 
 async def test_five_hundred_clients() -> None:
     """All see 1001, all handlers finish their work, and only then the lifespan ends."""
-    async with running("draining:app") as server:
+    async with running(APP, folder=ROOT) as server:
         socks = open_websockets(server.port, "/finishes", CLIENTS)
         async with trio.open_nursery() as nursery:
             seen: list[Counter[bytes]] = []
@@ -85,7 +86,7 @@ async def test_handlers_that_do_not_finish() -> None:
     """After the grace they are cancelled, and a failure of one of them is in the log, once."""
     paths = ["/never_finishes", "/fails_when_cancelled", "/says_goodbye", "/finishes"]
     seen: dict[str, Closed] = {}
-    async with running("draining:app", "--drain-grace", "1") as server:
+    async with running(APP, "--drain-grace", "1", folder=ROOT) as server:
 
         async def look(path: str, task_status: trio.TaskStatus[None]) -> None:
             async with connect(server.ws(path)) as connection:
@@ -110,7 +111,7 @@ async def test_handlers_that_do_not_finish() -> None:
 
 async def test_nobody_new() -> None:
     """While it drains, nobody is let in; those who wait for an answer get 503."""
-    async with running("draining:app", "--drain-grace", "5") as server:
+    async with running(APP, "--drain-grace", "5", folder=ROOT) as server:
         async with connect(server.ws("/finishes")):
             server.was_stopped = True
             server.process.terminate()
@@ -123,7 +124,7 @@ async def test_nobody_new() -> None:
 
 async def test_a_peer_that_stalls() -> None:
     """A `send` to it can be given up when the app likes, and shutdown does not wait for it."""
-    async with running("draining:app") as server, open_upgraded(server, "/sends_for_a_second"):
+    async with running(APP, folder=ROOT) as server, open_upgraded(server, "/sends_for_a_second"):
         await server.wait_for("gave up after")
         taken = await server.stop()
 
@@ -138,7 +139,7 @@ async def test_a_peer_that_stalls() -> None:
 async def test_a_peer_that_answers_no_ping() -> None:
     """It is told 1011, and gone within `ping_interval` and `ping_timeout`."""
     async with (
-        running("draining:app") as server,
+        running(APP, folder=ROOT) as server,
         open_upgraded(server, "/pings") as stream,
     ):
         with trio.fail_after(DEAD_AFTER + SLACK):
@@ -156,7 +157,7 @@ async def test_a_peer_that_answers_no_ping() -> None:
 
 async def test_a_peer_whose_process_is_stopped() -> None:
     """It stays as long as its library answers pings, and is gone soon when that no longer runs."""
-    async with running("draining:app") as server:
+    async with running(APP, folder=ROOT) as server:
         client = await trio.lowlevel.open_process(
             [sys.executable, "-c", STAYS, server.ws("/pings")], stdout=subprocess.PIPE
         )
