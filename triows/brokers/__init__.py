@@ -12,6 +12,7 @@ from triows._broker import (
     Retention,
 )
 from triows.brokers._memory import MemoryBroker
+from triows.brokers._redis import RedisBroker
 
 __all__ = [
     "Broker",
@@ -22,6 +23,7 @@ __all__ = [
     "Position",
     "PresenceEvent",
     "Receipt",
+    "RedisBroker",
     "Replay",
     "Retention",
 ]

@@ -1,0 +1,268 @@
+"""A broker on Redis: what it does beside what every broker promises, with a real one that fails."""
+
+import sys
+from collections.abc import Generator, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import trio
+
+from tests.brokers.behaviour import ALL, Behaviour, texts, until
+from tests.brokers.listeners import Recorder
+from tests.brokers.redis_server import RedisServer, redis_server
+from triows._broker import Broker, BrokerSession, Message, Position, Receipt, Retention
+from triows._errors import BrokerUnavailable
+from triows.brokers import RedisBroker, _redis
+
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+@pytest.fixture(scope="module")
+def shared() -> Generator[RedisServer]:
+    """A server for all tests that do it no harm."""
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Generator[RedisServer]:
+    """A server for one test."""
+    with redis_server(*getattr(request, "param", ())) as server:
+        yield server
+
+
+class TestPromises(Behaviour):
+    """Those of every broker."""
+
+    @pytest.fixture
+    async def broker(self, shared: RedisServer) -> Broker:
+        """A new one, with keys of its own."""
+        await shared.wait_started()
+        return RedisBroker(shared.url, prefix=uuid4().hex)
+
+
+async def test_age(shared: RedisServer) -> None:
+    """Messages are forgotten when they are too old, one by one."""
+    await shared.wait_started()
+    retention = Retention(10, 0.4)
+    async with RedisBroker(shared.url, prefix=uuid4().hex).open(Recorder()) as session:
+        for text in "12":
+            await session.publish(Message("t", text), retention)
+            await trio.sleep(0.25)
+        replay = await session.replay("t", None, retention)
+        assert (["2"], False) == (texts(replay.messages), replay.is_complete)
+        await trio.sleep(0.4)
+        replay = await session.replay("t", replay.position, retention)
+        assert ([], 2, True) == (replay.messages, replay.position.offset, replay.is_complete)
+
+
+async def test_what_is_no_message(shared: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """What others publish to a channel of ours is ignored, and logged."""
+    await shared.wait_started()
+    listener = Recorder()
+    async with RedisBroker(shared.url).open(listener) as session:
+        await session.subscribe("t", None)
+        for rubbish in ("", "hello", "m\nhello", "mx\n", "pjx\n{", "m1 2\n\x92"):
+            await shared.command("PUBLISH", "triows:{t}:all", rubbish)
+        await session.publish(Message("t", "ours"), None)
+        await until(lambda: len(listener.messages) == 1)
+
+    assert ["ours"] == texts(listener.messages)
+    assert [] == listener.events
+    assert 6 == caplog.text.count("ignored what is no message of triows in topic 't'")
+
+
+def test_after_the_end() -> None:
+    """A topic that was given up a moment ago is not heard, though Redis has sent it."""
+    listener = Recorder()
+    session = _redis._RedisSession("triows", 1.0, listener)
+    session.heard(b"triows:{t}:all", b"m\n")
+
+    assert [] == listener.messages
+
+
+# Redis fails
+
+
+async def publish(session: BrokerSession, message: Message) -> Receipt:
+    """Publish a message to a server that was killed, and has published none that failed."""
+    while True:
+        try:
+            return await session.publish(message, ALL)
+        except BrokerUnavailable:
+            await trio.sleep(0.01)
+
+
+async def test_a_server_that_forgets(server: RedisServer) -> None:
+    """After a restart a new epoch begins, everybody is told of the gap, and members are present."""
+    await server.wait_started()
+    listener = Recorder()
+    broker = RedisBroker(server.url, timeout=5)
+    async with broker.open(listener) as here, broker.open(Recorder()) as there:
+        before = await here.subscribe("kept", ALL)
+        await here.subscribe("live", None)
+        await there.enter("live", "a", 1)
+        await there.publish(Message("kept", "lost"), ALL)
+        server.kill()
+        server.start()
+        receipt = await publish(there, Message("kept", "first"))
+        await until(lambda: len(listener.lapses) == 2)
+        replay = await here.replay("kept", before, ALL)
+        # Its second event may have come before the line here was back, as the lapse says.
+        with trio.fail_after(10):
+            while await here.presence("live") != {"a": 1}:
+                await trio.sleep(0.01)
+
+    assert {"kept", "live"} == set(listener.lapses)
+    assert before is not None
+    assert receipt.position is not None
+    assert before.epoch != receipt.position.epoch
+    assert (["first"], False) == (texts(replay.messages), replay.is_complete)
+
+
+@pytest.mark.parametrize("server", [DURABLE], indirect=True)
+async def test_a_server_that_remembers(server: RedisServer) -> None:
+    """One that has every write on its disk is believed, even after it was killed."""
+    await server.wait_started()
+    listener = Recorder()
+    async with RedisBroker(server.url, timeout=5).open(listener) as session:
+        start = await session.subscribe("t", ALL)
+        assert start is not None
+        for i in range(20):
+            await session.publish(Message("t", str(i)), ALL)
+        server.kill()
+        server.start()
+        receipt = await publish(session, Message("t", "20"))
+        await until(lambda: listener.lapses == ["t"])
+        replay = await session.replay("t", start, ALL)
+
+    assert Position(start.epoch, 21) == receipt.position
+    assert ([str(i) for i in range(21)], True) == (texts(replay.messages), replay.is_complete)
+
+
+async def test_a_frozen_server(server: RedisServer) -> None:
+    """What is published meanwhile waits, each call for `timeout`, and goes out by itself."""
+    await server.wait_started()
+    listener = Recorder()
+    async with (
+        RedisBroker(server.url, timeout=10).open(listener) as session,
+        trio.open_nursery() as nursery,
+    ):
+        await session.subscribe("t", ALL)
+        server.freeze()
+        for i in range(10):
+            nursery.start_soon(session.publish, Message("t", str(i)), ALL)
+        await trio.sleep(0.3)
+        assert [] == listener.messages
+        server.thaw()
+        await until(lambda: len(listener.messages) == 10)
+
+    assert [] == listener.lapses
+
+
+async def test_nobody_answers(server: RedisServer) -> None:
+    """After `timeout` each call says so, nothing is left behind, and all goes on afterwards."""
+    await server.wait_started()
+    listener = Recorder()
+    async with RedisBroker(server.url, timeout=0.2, lease=0.3).open(listener) as session:
+        await session.subscribe("t", None)
+        await session.enter("t", "stays", 1)
+        await session.enter("t", "leaves", 1)
+        server.freeze()
+        calls: list[Any] = [
+            session.publish(Message("t", ""), None),
+            session.subscribe("other", None),
+            session.replay("t", None, None),
+            session.presence("t"),
+            session.enter("t", "comes", 1),
+        ]
+        for call in calls:
+            with pytest.raises(BrokerUnavailable, match="Redis"):
+                await call
+        await session.leave("t", "leaves")
+        server.thaw()
+        await until(lambda: listener.lapses != [])
+        assert "other" not in listener.lapses
+        with trio.fail_after(10):
+            while await session.presence("t") != {"stays": 1}:
+                await trio.sleep(0.01)
+
+
+async def no_farewell(session: object) -> None:
+    """Be dead before it can be said."""
+    await trio.lowlevel.checkpoint()
+
+
+async def test_killed_sessions(shared: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members of a process that could say no farewell are gone with its lease."""
+    await shared.wait_started()
+    monkeypatch.setattr(_redis._RedisSession, "end", no_farewell)
+    broker = RedisBroker(shared.url, prefix=uuid4().hex, lease=0.3)
+    listener = Recorder()
+    async with broker.open(listener) as here:
+        await here.subscribe("t", None)
+        await here.enter("t", "lives", 1)
+        await here.enter("left", "lives", 1)
+        await here.leave("left", "lives")
+        async with broker.open(Recorder()) as there:
+            await there.enter("t", "dies", 2)
+        assert {"lives": 1, "dies": 2} == await here.presence("t")
+        await until(lambda: len(listener.events) == 3)
+        await trio.sleep(0.5)
+        assert {"lives": 1} == await here.presence("t")
+
+    assert [("join", "lives"), ("join", "dies"), ("leave", "dies")] == [
+        (event.kind, event.member) for event in listener.events
+    ][:3]
+
+
+async def test_away_from_the_beginning(server: RedisServer) -> None:
+    """A session that cannot be opened says so."""
+    await server.wait_started()
+    server.kill()
+    with pytest.raises(BrokerUnavailable, match="Redis cannot be reached"):
+        async with RedisBroker(server.url).open(Recorder()):
+            pass
+
+
+async def test_a_failing_block(shared: RedisServer) -> None:
+    """What it raises comes out as it is, and its members have left."""
+    await shared.wait_started()
+    broker = RedisBroker(shared.url, prefix=uuid4().hex)
+    async with broker.open(Recorder()) as session:
+        with pytest.raises(ZeroDivisionError):
+            async with broker.open(Recorder()) as failing:
+                await failing.enter("t", "a", None)
+                raise ZeroDivisionError
+        assert {} == await session.presence("t")
+
+
+# Its settings
+
+
+@pytest.mark.parametrize("seconds", [{"timeout": 0}, {"lease": -1}])
+def test_seconds(seconds: dict[str, Any]) -> None:
+    """They have to be some."""
+    with pytest.raises(ValueError, match="timeout and lease are seconds above 0"):
+        RedisBroker("redis://localhost", **seconds)
+
+
+def test_a_url_that_is_none() -> None:
+    """It is said where it was written."""
+    with pytest.raises(ValueError, match="begins with one of"):
+        RedisBroker("localhost:6379")
+
+
+@pytest.fixture
+def no_coredis(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let it not be installed."""
+    monkeypatch.setitem(sys.modules, "coredis.pool", None)
+    return iter(())
+
+
+@pytest.mark.usefixtures("no_coredis")
+def test_without_the_extra() -> None:
+    """The error says what to install."""
+    with pytest.raises(ImportError, match=r"install triows\[redis\]"):
+        RedisBroker("redis://localhost")

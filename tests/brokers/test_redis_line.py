@@ -1,0 +1,209 @@
+"""A line to Redis that comes back, with a real one that fails."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+import trio
+from coredis.pool import ConnectionPool
+from trio.testing import wait_all_tasks_blocked
+
+from tests.brokers.behaviour import until
+from tests.brokers.redis_server import RedisServer, redis_server
+from triows._errors import BrokerUnavailable
+from triows.brokers._redis_line import Line
+from triows.brokers._redis_scripts import Script
+
+ECHO = Script("return {ARGV[1], ARGV[2], KEYS[1]}")
+"""It is none of those that a line loads."""
+
+
+class Recorder:
+    """Notes what a line hears."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.payloads: list[bytes] = []
+
+    def connected(self) -> None:
+        """Note a connection."""
+        self.connections += 1
+
+    def heard(self, channel: bytes, payload: bytes) -> None:
+        """Note a message."""
+        self.payloads.append(payload)
+
+
+@asynccontextmanager
+async def connected(
+    server: RedisServer, hearer: Recorder, timeout: float = 5.0
+) -> AsyncGenerator[Line]:
+    """Run a line around a block."""
+    await server.wait_started()
+    line = Line(ConnectionPool.from_url(server.url), timeout, hearer)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(line.run)
+        yield line
+        nursery.cancel_scope.cancel()
+
+
+async def test_channels() -> None:
+    """What is published to a channel is heard from `subscribe` to `unsubscribe`."""
+    hearer = Recorder()
+    with redis_server() as server:
+        async with connected(server, hearer) as line:
+            async with trio.open_nursery() as nursery:
+                for _ in range(2):
+                    nursery.start_soon(line.subscribe, b"c")
+            await line.subscribe(b"last")
+            await server.command("PUBLISH", "c", "1")
+            line.unsubscribe(b"c")
+            await until(lambda: hearer.payloads == [b"1"])
+            with trio.fail_after(10):
+                while await server.command("PUBSUB", "NUMSUB", "c") != "c\n0":
+                    await trio.sleep(0.001)
+            await server.command("PUBLISH", "c", "2")
+            await server.command("PUBLISH", "last", "3")
+            await until(lambda: len(hearer.payloads) == 2)
+
+    assert [b"1", b"3"] == hearer.payloads
+    assert 1 == hearer.connections
+
+
+async def test_a_killed_connection() -> None:
+    """Another one is subscribed to the same channels, before anybody is told of it."""
+    hearer = Recorder()
+    with redis_server() as server:
+        async with connected(server, hearer) as line:
+            for i in range(1500):  # More than one command takes.
+                line._wanted.add(b"%d" % i)
+            await line.subscribe(b"c")
+            await server.command("CLIENT", "KILL", "TYPE", "pubsub")
+            await until(lambda: hearer.connections == 2)
+            await server.command("PUBLISH", "c", "1")
+            await server.command("PUBLISH", "1499", "2")
+            await until(lambda: len(hearer.payloads) == 2)
+
+    assert [b"1", b"2"] == hearer.payloads
+
+
+async def test_a_server_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    """It is asked for again and again; that it is away is logged once."""
+    hearer = Recorder()
+    with redis_server() as server:
+        async with connected(server, hearer, timeout=0.3) as line:
+            server.kill()
+            await until(lambda: line._connection is None)
+            with pytest.raises(BrokerUnavailable, match=r"no answer within 0\.3 seconds"):
+                await line.call(ECHO, ["k"])
+            with pytest.raises(BrokerUnavailable, match="SUBSCRIBE"):
+                await line.subscribe(b"c")
+            server.start()
+            await until(lambda: hearer.connections == 2)
+
+    assert set() == line._wanted
+    assert 1 == caplog.text.count("the connection to Redis was lost")
+
+
+async def test_a_server_that_is_frozen(caplog: pytest.LogCaptureFixture) -> None:
+    """One that does not answer a ping is given up; when it thaws, all goes on."""
+    hearer = Recorder()
+    with redis_server() as server:
+        async with connected(server, hearer, timeout=0.2) as line:
+            server.freeze()
+            await until(lambda: "it did not answer in time" in caplog.text)
+            server.thaw()
+            await until(lambda: hearer.connections == 2)
+            await line.subscribe(b"c")
+
+
+async def test_lost_while_subscribing() -> None:
+    """A connection that ends before it has answered has subscribed to nothing."""
+    with redis_server() as server:
+        async with connected(server, Recorder()) as line, trio.open_nursery() as nursery:
+
+            async def fail() -> None:
+                with pytest.raises(BrokerUnavailable, match="did not answer to SUBSCRIBE"):
+                    await line.subscribe(b"c")
+
+            server.freeze()
+            nursery.start_soon(fail)
+            await wait_all_tasks_blocked()
+            server.kill()
+
+    assert set() == line._wanted
+
+
+async def test_a_connection_that_has_just_ended() -> None:
+    """Who uses it before that was noticed is told, too."""
+    with redis_server() as server:
+        async with connected(server, Recorder()) as line:
+            for use in (partial(line.subscribe, b"c"), partial(line.call, ECHO, ["k"])):
+                await until(lambda: line._connection is not None)
+                assert line._connection is not None
+                line._connection.invalidate()
+                with pytest.raises(BrokerUnavailable, match="not usable"):
+                    await use()
+                await until(lambda: line._connection is None)
+
+
+async def test_scripts_that_are_gone() -> None:
+    """A call of one fails, once: the next connection loads them."""
+    hearer = Recorder()
+    with redis_server() as server:
+        async with connected(server, hearer) as line:
+            with pytest.raises(BrokerUnavailable, match="script"):
+                await line.call(ECHO, ["k"])
+            await until(lambda: hearer.connections == 2)
+            await server.command("SCRIPT", "LOAD", ECHO.text)
+            memory, argument, key = await line.call(ECHO, ["k"], "a")
+
+    assert (b"a", b"k") == (argument, key)
+    assert memory
+
+
+@pytest.mark.parametrize(
+    ("options", "is_durable"),
+    [
+        (["--appendonly", "yes", "--appendfsync", "always"], True),
+        (["--appendonly", "yes"], False),
+        (["--rename-command", "CONFIG", ""], False),
+    ],
+)
+async def test_memory(options: list[str], is_durable: bool) -> None:
+    """A server is the same one as long as its process lives, or as long as its disk does."""
+    seen = []
+    with redis_server(*options) as server:
+        for _ in range(2):
+            async with connected(server, Recorder()) as line:
+                seen.append(line._memory)
+            server.kill()
+            server.start()
+
+    assert is_durable == (seen[0] == seen[1])
+
+
+async def test_never_connected() -> None:
+    """The first connection has to be made."""
+    with redis_server() as server:
+        await server.wait_started()
+        server.kill()
+        line = Line(ConnectionPool.from_url(server.url), 1, Recorder())
+        async with trio.open_nursery() as nursery:
+            with pytest.raises(BrokerUnavailable, match="there is no server at"):
+                await nursery.start(line.run)
+
+
+async def test_cancelled() -> None:
+    """Who gives up waiting leaves nothing behind, and the line goes on."""
+    with redis_server() as server:
+        async with connected(server, Recorder()) as line:
+            server.freeze()
+            for use in (partial(line.subscribe, b"c"), partial(line.call, ECHO, ["k"])):
+                with trio.move_on_after(0.05) as scope:
+                    await use()
+                assert scope.cancelled_caught
+            assert set() == line._wanted
+            server.thaw()
+            await line.subscribe(b"c")

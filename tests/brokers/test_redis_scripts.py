@@ -1,0 +1,23 @@
+"""The scripts that Redis runs for a broker; what they do, `test_redis` shows."""
+
+import pytest
+
+from tests.brokers.redis_server import redis_server
+from triows.brokers._redis_scripts import SCRIPTS
+
+
+async def test_names() -> None:
+    """Redis compiles each of them, and calls it by the name that we do."""
+    with redis_server() as server:
+        await server.wait_started()
+        for script in SCRIPTS:
+            assert script.sha == await server.command("SCRIPT", "LOAD", script.text)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_one_slot(script: object) -> None:
+    """No key is built of anything but the keys that were given, so a cluster can run it."""
+    calls = getattr(script, "text", "").split("redis.call(")[1:]
+    keys = [call.split(",")[1].strip(" )") for call in calls if "'TIME'" not in call]
+    assert keys
+    assert all(key.startswith(("KEYS[", "members_of(", "key")) for key in keys)

@@ -1,0 +1,300 @@
+"""A broker on Redis or Valkey, for processes on many machines.
+
+Of each topic there are, all beginning with `prefix:{topic}`: a channel; with history a hash that
+says where the topic stands and a stream of its messages, whose ids are `offset-0`; and with
+presence the leases of the sessions that have members there, and a hash of those for each.
+
+A message on the channel is `m`, its epoch and offset if it has some, a line feed, and the rest in
+msgpack. A presence event is `pj` or `pl`, the member, a line feed, and what it told in JSON.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import msgspec
+import trio
+
+from triows._broker import (
+    Broker,
+    BrokerSession,
+    Listener,
+    Message,
+    Position,
+    PresenceEvent,
+    Receipt,
+    Replay,
+    Retention,
+)
+from triows._codecs import decode_json, encode_json
+from triows._errors import BrokerUnavailable, InvalidMessage
+from triows._logs import error_log
+from triows._types import Data
+from triows.brokers._redis_scripts import ENTER, LEAVE, PUBLISH, RENEW, REPLAY, STAND, WHO
+
+if TYPE_CHECKING:
+    from triows.brokers._redis_line import Line
+
+_SCHEMES = ("redis://", "rediss://", "unix://")
+
+RENEWALS = 3
+"""How often a lease is renewed before it would end."""
+
+FAREWELL = 2.0
+"""Seconds for a session that ends to take its members out; their leases end anyway."""
+
+
+class RedisBroker(Broker):
+    """Carries messages between all apps that were given the same Redis and prefix.
+
+    Each session holds one connection. When it is lost another is made, after pauses of 0.05 to 5
+    seconds, and every topic is told that something may be missing; what was remembered is
+    recovered from the history. A server that is another process than before may have lost
+    messages, so topics begin a new epoch there, except with `appendonly yes` and
+    `appendfsync always`, where it cannot have. `SUBSCRIBE` and scripts have to be allowed, and
+    `CONFIG GET` if that is to be found out.
+
+    Args:
+        url: `redis://[[user]:password@]host[:port][/db]`, `rediss://` for TLS, or
+            `unix:///path`; Redis 6 or newer, or Valkey.
+        prefix: Begins the name of every key and channel.
+        timeout: Seconds for an answer of Redis, with the wait for a connection. When there
+            is none to a ping the connection is given up.
+        lease: Seconds after which members of a process that has died are gone.
+
+    Raises:
+        ImportError: coredis is missing: install `triows[redis]`.
+        ValueError: The URL is none of those, or a number of seconds is not positive.
+    """
+
+    def __init__(
+        self, url: str, *, prefix: str = "triows", timeout: float = 10.0, lease: float = 30.0
+    ) -> None:
+        try:
+            from coredis.pool import ConnectionPool  # noqa: PLC0415  # an extra
+        except ModuleNotFoundError as exc:
+            raise ImportError("a RedisBroker needs coredis: install triows[redis]") from exc
+        if not (timeout > 0 and lease > 0):
+            raise ValueError(f"timeout and lease are seconds above 0: {timeout}, {lease}")
+        if not url.startswith(_SCHEMES):
+            raise ValueError(f"the URL of a Redis begins with one of {_SCHEMES}: {url!r}")
+        self._pool: ConnectionPool[Any] = ConnectionPool.from_url(url)
+        self._timeout = timeout
+        self._prefix = prefix
+        self._lease = lease
+
+    @asynccontextmanager
+    async def open(self, listener: Listener) -> AsyncGenerator[BrokerSession]:
+        """Open a session around a block; see `Broker.open`."""
+        from triows.brokers._redis_line import Line  # noqa: PLC0415  # needs the extra
+
+        session = _RedisSession(self._prefix, self._lease, listener)
+        session.line = Line(self._pool, self._timeout, session)
+        failure: BaseException | None = None
+        async with trio.open_nursery() as nursery:
+            try:
+                await nursery.start(session.line.run)
+            except BrokerUnavailable as exc:
+                failure = exc
+            else:
+                nursery.start_soon(session.keep_present)
+                try:
+                    yield session
+                except BaseException as exc:  # noqa: ASYNC103  # raised below, in no group of ours
+                    failure = exc
+                await session.end()
+            nursery.cancel_scope.cancel(reason="the session has ended")
+        if failure is not None:
+            raise failure
+
+
+class _RedisSession(BrokerSession):
+    line: "Line"
+
+    def __init__(self, prefix: str, lease: float, listener: Listener) -> None:
+        self._prefix = prefix
+        self._lease = lease
+        self._listener = listener
+        self._name = uuid4().hex[:16]
+        self._topics: dict[bytes, str] = {}
+        # What Redis has to know of our members; a topic is there until it knows that it has none.
+        self._present: dict[str, dict[str, bytes]] = {}
+        self._renewal = trio.Event()
+
+    def _key(self, topic: str, part: str) -> str:
+        return f"{self._prefix}:{{{topic}}}:{part}"
+
+    def _keys(self, topic: str, *parts: str) -> list[str]:
+        return [self._key(topic, part) for part in parts]
+
+    # What it hears
+
+    def connected(self) -> None:
+        for topic in list(self._topics.values()):
+            self._listener.lapse(topic)
+        self._renewal.set()
+
+    def heard(self, channel: bytes, payload: bytes) -> None:
+        topic = self._topics.get(channel)
+        if topic is None:
+            return
+        head, _, rest = payload.partition(b"\n")
+        try:
+            if head.startswith(b"m"):
+                self._listener.deliver(_decode(topic, head[1:], rest))
+            else:
+                self._listener.presence_changed(_decode_event(topic, head, rest))
+        except (ValueError, InvalidMessage, msgspec.DecodeError) as exc:
+            error_log.warning("ignored what is no message of triows in topic %r: %s", topic, exc)
+
+    # Messages
+
+    async def subscribe(self, topic: str, retention: Retention | None) -> Position | None:
+        channel = self._key(topic, "all").encode()
+        self._topics[channel] = topic
+        try:
+            await self.line.subscribe(channel)
+            keys = self._keys(topic, "state", "log")
+            stands = await self.line.call(STAND, keys, *_arguments(retention))
+        except BaseException:
+            self._forget(channel)
+            raise
+        return None if stands is None else _position(*stands)
+
+    async def unsubscribe(self, topic: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self._forget(self._key(topic, "all").encode())
+
+    def _forget(self, channel: bytes) -> None:
+        del self._topics[channel]
+        self.line.unsubscribe(channel)
+
+    async def publish(self, message: Message, retention: Retention | None) -> Receipt:
+        keys = self._keys(message.topic, "state", "log", "all")
+        sessions, *position = await self.line.call(
+            PUBLISH, keys, *_arguments(retention), _encode(message)
+        )
+        return Receipt(_position(*position) if position else None, sessions)
+
+    async def replay(
+        self, topic: str, since: Position | None, retention: Retention | None
+    ) -> Replay:
+        start = Position("", 0) if since is None else since
+        epoch, offset, bodies = await self.line.call(
+            REPLAY, self._keys(topic, "state", "log"), *_arguments(retention), *start
+        )
+        now = _position(epoch, offset)
+        is_known = since is None or (since.epoch == now.epoch and since.offset <= offset)
+        first = offset - len(bodies) + 1
+        messages = [
+            _decode(topic, f"{now.epoch} {i}".encode(), body)
+            for i, body in enumerate(bodies, first)
+        ]
+        is_complete = is_known and len(bodies) == offset - (start.offset if is_known else 0)
+        return Replay(messages, now, is_complete)
+
+    # Presence
+
+    async def enter(self, topic: str, member: str, data: Any) -> None:
+        told = encode_json(data).encode()
+        self._present.setdefault(topic, {})[member] = told
+        try:
+            await self._tell(ENTER, topic, member, told)
+        except BaseException:
+            # If it has reached Redis, the next renewal takes it back.
+            self._present.setdefault(topic, {}).pop(member, None)
+            raise
+
+    async def leave(self, topic: str, member: str) -> None:
+        members = self._present.get(topic)
+        if members is None or members.pop(member, None) is None:
+            await trio.lowlevel.checkpoint()
+            return
+        try:
+            await self._tell(LEAVE, topic, member)
+        except BrokerUnavailable as exc:
+            error_log.warning("a member leaves topic %r later: %s", topic, exc)
+
+    async def presence(self, topic: str) -> Mapping[str, Any]:
+        values = await self._tell(WHO, topic)
+        return {
+            str(member, "utf-8"): decode_json(data)
+            for member, data in zip(values[::2], values[1::2], strict=True)
+        }
+
+    async def _tell(self, script: Any, topic: str, *arguments: str | bytes) -> Any:
+        lease = int(self._lease * 1000)
+        return await self.line.call(
+            script, self._keys(topic, "who", "all"), self._name, lease, *arguments
+        )
+
+    async def keep_present(self) -> None:
+        """Renew the leases of our members, and end those of others that have died."""
+        while True:
+            with trio.move_on_after(self._lease / RENEWALS):
+                await self._renewal.wait()
+            self._renewal = trio.Event()
+            await self._renew({*self._present, *self._topics.values()})
+
+    async def _renew(self, topics: set[str]) -> None:
+        for topic in topics:
+            members = self._present.get(topic, {})
+            values = [value for pair in members.items() for value in pair]
+            try:
+                await self._tell(RENEW, topic, *values)
+            except BrokerUnavailable as exc:
+                error_log.warning("presence was not renewed: %s", exc)
+                return  # All of it is, when the line is back.
+            if not members and self._present.get(topic) is members:
+                del self._present[topic]
+
+    async def end(self) -> None:
+        """Take our members out, if there is time."""
+        with trio.move_on_after(FAREWELL, shield=True):
+            topics = set(self._present)
+            self._present = {}
+            await self._renew(topics)
+
+
+# The data, which is text or binary, `id`, `is_json`, `key` and `exclude`.
+_decoder = msgspec.msgpack.Decoder(tuple[Any, str, bool, str | None, str | None])
+
+
+def _arguments(retention: Retention | None) -> tuple[str, int, int]:
+    """Return a new epoch, should one begin, and what is kept."""
+    epoch = uuid4().hex[:16]
+    if retention is None:
+        return epoch, 0, 0
+    return epoch, retention.messages, max(1, int(retention.seconds * 1000))
+
+
+def _position(epoch: bytes, offset: int) -> Position:
+    return Position(str(epoch, "ascii"), offset)
+
+
+def _encode(message: Message) -> bytes:
+    data: Data = message.data
+    return msgspec.msgpack.encode((data, message.id, message.is_json, message.key, message.exclude))
+
+
+def _decode(topic: str, head: bytes, rest: bytes) -> Message:
+    data, name, is_json, key, exclude = _decoder.decode(rest)
+    message = Message(topic, data, name, is_json, key=key, exclude=exclude)
+    if not head:
+        return message
+    epoch, _, offset = head.partition(b" ")
+    return replace(message, position=_position(epoch, int(offset)))
+
+
+def _decode_event(topic: str, head: bytes, told: bytes) -> PresenceEvent:
+    kinds = {b"pj": "join", b"pl": "leave"}
+    if head[:2] not in kinds:
+        raise ValueError(f"it begins with {head[:2]!r}")
+    return PresenceEvent(
+        topic,
+        kinds[head[:2]],  # type: ignore[arg-type]  # one of its two literals
+        str(head[2:], "utf-8"),
+        decode_json(told),
+    )

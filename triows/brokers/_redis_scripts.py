@@ -1,0 +1,179 @@
+"""What Redis does for a broker, each in one step: its scripts, in Lua.
+
+All keys of a topic have its name as their hash tag, so they are in one slot of a cluster.
+"""
+
+from hashlib import sha1
+
+
+class Script:
+    """A script, and the name under which Redis has it.
+
+    `ARGV[1]` is always the name of the server's memory: while it is the same, nothing was lost.
+    """
+
+    def __init__(self, *parts: str) -> None:
+        self.text: str = "".join(parts)
+        self.sha: str = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+_NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+
+# KEYS: state, log. ARGV: memory, a new epoch, how many are kept (0: as was said), ms for each.
+_STAND = """
+local DAY = 86400000
+local function stand()
+  local state = redis.call('HMGET', KEYS[1], 'memory', 'epoch', 'offset', 'kept', 'ms')
+  local kept, ms = tonumber(ARGV[3]), tonumber(ARGV[4])
+  if kept == 0 then
+    if not state[4] then return nil end
+    kept, ms = tonumber(state[4]), tonumber(state[5])
+  end
+  local epoch, offset = state[2], tonumber(state[3])
+  if state[1] ~= ARGV[1] then
+    redis.call('DEL', KEYS[2])
+    epoch, offset = ARGV[2], 0
+  end
+  redis.call('HSET', KEYS[1], 'memory', ARGV[1], 'epoch', epoch,
+    'offset', string.format('%.0f', offset), 'kept', kept, 'ms', ms)
+  redis.call('PEXPIRE', KEYS[1], math.max(ms, DAY))
+  return epoch, offset, kept, ms
+end
+"""
+
+STAND = Script(
+    _STAND,
+    """
+local epoch, offset = stand()
+if not epoch then return nil end
+return {epoch, offset}
+""",
+)
+"""Return where a topic stands, or nil if it has no history."""
+
+# KEYS[3]: channel. ARGV[5]: the message.
+PUBLISH = Script(
+    _NOW,
+    _STAND,
+    """
+local epoch, offset, kept, ms = stand()
+if not epoch then return {redis.call('PUBLISH', KEYS[3], 'm\\n' .. ARGV[5])} end
+offset = offset + 1
+local text = string.format('%.0f', offset)
+redis.call('HSET', KEYS[1], 'offset', text)
+redis.call('XADD', KEYS[2], 'MAXLEN', '=', kept, text .. '-0', 'at', now, 'm', ARGV[5])
+redis.call('PEXPIRE', KEYS[2], ms)
+local heard = redis.call('PUBLISH', KEYS[3], 'm' .. epoch .. ' ' .. text .. '\\n' .. ARGV[5])
+return {heard, epoch, offset}
+""",
+)
+"""Remember a message, if the topic has history, and send it out: its hearers, its position."""
+
+# ARGV[5], ARGV[6]: the epoch and the offset after which to begin.
+REPLAY = Script(
+    _NOW,
+    _STAND,
+    """
+local epoch, offset, kept, ms = stand()
+if not epoch then return {ARGV[2], 0, {}} end
+local after = tonumber(ARGV[6])
+if ARGV[5] ~= epoch or after > offset then after = 0 end
+local messages = {}
+for _, entry in ipairs(redis.call('XRANGE', KEYS[2], string.format('%.0f-1', after), '+')) do
+  if tonumber(entry[2][2]) > now - ms then messages[#messages + 1] = entry[2][4] end
+end
+return {epoch, offset, messages}
+""",
+)
+"""Return where a topic stands, and the messages that it remembers."""
+
+# KEYS: leases, channel. ARGV: memory, session, ms of a lease.
+_PRESENCE = """
+local function members_of(session) return KEYS[1] .. ':' .. session end
+local function tell(kind, member, data)
+  redis.call('PUBLISH', KEYS[2], 'p' .. kind .. member .. '\\n' .. data)
+end
+local function renew()
+  local ms = tonumber(ARGV[3])
+  redis.call('ZADD', KEYS[1], now + ms, ARGV[2])
+  redis.call('PEXPIRE', KEYS[1], 2 * ms)
+  redis.call('PEXPIRE', members_of(ARGV[2]), 2 * ms)
+end
+local function reap()
+  for _, session in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
+    local members = redis.call('HGETALL', members_of(session))
+    redis.call('DEL', members_of(session))
+    redis.call('ZREM', KEYS[1], session)
+    for i = 1, #members, 2 do tell('l', members[i], members[i + 1]) end
+  end
+end
+"""
+
+# ARGV[4], ARGV[5]: the member, and what it tells of itself.
+ENTER = Script(
+    _NOW,
+    _PRESENCE,
+    """
+redis.call('HSET', members_of(ARGV[2]), ARGV[4], ARGV[5])
+renew()
+tell('j', ARGV[4], ARGV[5])
+""",
+)
+"""Make a member of a session present."""
+
+LEAVE = Script(
+    _PRESENCE,
+    """
+local data = redis.call('HGET', members_of(ARGV[2]), ARGV[4])
+if data then
+  redis.call('HDEL', members_of(ARGV[2]), ARGV[4])
+  tell('l', ARGV[4], data)
+end
+""",
+)
+"""End that."""
+
+# ARGV[4], ARGV[5], and so on: the members, and what each tells of itself.
+RENEW = Script(
+    _NOW,
+    _PRESENCE,
+    """
+local key, wanted = members_of(ARGV[2]), {}
+for i = 4, #ARGV, 2 do wanted[ARGV[i]] = ARGV[i + 1] end
+local there = redis.call('HGETALL', key)
+for i = 1, #there, 2 do
+  if wanted[there[i]] then
+    wanted[there[i]] = nil
+  else
+    redis.call('HDEL', key, there[i])
+    tell('l', there[i], there[i + 1])
+  end
+end
+for member, data in pairs(wanted) do
+  redis.call('HSET', key, member, data)
+  tell('j', member, data)
+end
+if #ARGV > 3 then renew() else redis.call('ZREM', KEYS[1], ARGV[2]) end
+reap()
+""",
+)
+"""Make exactly these members of a session present, and end those of dead sessions."""
+
+WHO = Script(
+    _NOW,
+    _PRESENCE,
+    """
+reap()
+local all = {}
+for _, session in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  for _, value in ipairs(redis.call('HGETALL', members_of(session))) do all[#all + 1] = value end
+end
+return all
+""",
+)
+"""Return all members of a topic, and what each tells, in turn."""
+
+SCRIPTS = (STAND, PUBLISH, REPLAY, ENTER, LEAVE, RENEW, WHO)
