@@ -1,0 +1,173 @@
+"""Two processes of `triows run` on one Redis, which is killed and frozen beneath them."""
+
+import json
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+from websockets.trio.client import ClientConnection
+
+from tests.brokers.redis_server import RedisServer, redis_server
+from tests.e2e.clients import connect
+from tests.e2e.servers import POLL, TriowsServer, running
+
+pytestmark = pytest.mark.timeout(60)
+
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+@pytest.fixture
+def redis(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Generator[RedisServer]:
+    """The Redis of both servers."""
+    with redis_server(*getattr(request, "param", ())) as server:
+        monkeypatch.setenv("REDIS_URL", server.url)
+        yield server
+
+
+@asynccontextmanager
+async def two(redis: RedisServer) -> AsyncGenerator[tuple[TriowsServer, TriowsServer]]:
+    """Run two servers on a Redis."""
+    await redis.wait_started()
+    async with running("rooms:app") as one, running("rooms:app") as other:
+        yield one, other
+
+
+async def read_until(
+    peer: ClientConnection, is_enough: Callable[[list[Any]], bool], frames: list[Any]
+) -> None:
+    """Add to the frames that a client has got, until they are enough."""
+    while not is_enough(frames):
+        frames.append(json.loads(await peer.recv()))
+
+
+async def publish(server: TriowsServer, topic: str, name: str, count: int) -> None:
+    """Have a server publish so many messages, each until it has gone out."""
+    async with connect(server.ws(f"/publisher/{topic}/{name}/{count}")) as peer:
+        assert "published" == await peer.recv()
+
+
+def said(frames: list[Any], name: str) -> list[int]:
+    """Return the numbers that one publisher has said."""
+    return [frame["data"][1] for frame in frames if frame.get("data", [""])[0] == name]
+
+
+async def join(
+    servers: tuple[TriowsServer, ...], path: str, stack: AsyncExitStack
+) -> list[ClientConnection]:
+    """Connect a client to each server in turn, and wait until it has joined."""
+    peers = []
+    for server in servers:
+        # Without a bound the client can be closed, whatever it has not read.
+        peer = await stack.enter_async_context(connect(server.ws(path), max_queue=None))
+        assert json.loads(await peer.recv())["joined"]
+        peers.append(peer)
+    return peers
+
+
+async def test_two_hundred_clients(redis: RedisServer) -> None:
+    """Every message of every publisher reaches every member, in the order of its publisher."""
+    names = ["a", "b", "c", "d"]
+    async with two(redis) as servers, AsyncExitStack() as stack:
+        peers = await join(servers * 100, "/member/live", stack)
+        heard: list[list[Any]] = [[] for _ in peers]
+        async with trio.open_nursery() as nursery:
+            for frames, peer in zip(heard, peers, strict=True):
+                nursery.start_soon(read_until, peer, lambda got: len(got) == 100, frames)
+            for name, server in zip(names, servers * 2, strict=True):
+                nursery.start_soon(publish, server, "live", name, 25)
+
+    assert 200 == len(heard)
+    for frames in heard:
+        assert [list(range(25))] * 4 == [said(frames, name) for name in names]
+
+
+async def kill(redis: RedisServer) -> None:
+    """Kill it, and start it a moment later."""
+    redis.kill()
+    await trio.sleep(0.5)
+    redis.start()
+
+
+async def freeze(redis: RedisServer) -> None:
+    """Freeze it for 5 seconds."""
+    redis.freeze()
+    await trio.sleep(5)
+    redis.thaw()
+
+
+async def hear_through(redis: RedisServer, topic: str, fail: Any) -> list[list[Any]]:
+    """Return what 10 members hear of 200 messages from 2 publishers, while Redis fails."""
+
+    def is_all(frames: list[Any]) -> bool:
+        return all(199 in said(frames, name) for name in "ab")
+
+    async with two(redis) as servers, AsyncExitStack() as stack:
+        peers = await join(servers * 5, f"/member/{topic}", stack)
+        heard: list[list[Any]] = [[] for _ in peers]
+        async with trio.open_nursery() as nursery:
+            for frames, peer in zip(heard, peers, strict=True):
+                nursery.start_soon(read_until, peer, is_all, frames)
+            for name, server in zip("ab", servers, strict=True):
+                nursery.start_soon(publish, server, topic, name, 200)
+            await trio.sleep(0.3)
+            await fail(redis)
+        # They are the same connections as before.
+        async with trio.open_nursery() as nursery:
+            for peer in peers:
+                nursery.start_soon(partial(peer.ping))
+    return heard
+
+
+@pytest.mark.parametrize(
+    ("redis", "fail"), [(DURABLE, kill), ((), freeze)], indirect=["redis"], ids=["kill", "freeze"]
+)
+async def test_nothing_is_lost(redis: RedisServer, fail: Any) -> None:
+    """With history, and a disk that has everything, all members have every message, once."""
+    for frames in await hear_through(redis, "kept", fail):
+        messages = [frame for frame in frames if "data" in frame]
+        assert list(range(1, len(messages) + 1)) == [frame["offset"] for frame in messages]
+        assert 1 == len({frame["epoch"] for frame in messages})
+        for name in "ab":
+            # One whose answer was lost is published again, and so may be there twice.
+            assert list(range(200)) == sorted(set(said(frames, name)))
+
+
+async def test_a_new_epoch(redis: RedisServer) -> None:
+    """A Redis that may have lost something is believed nothing, and everybody is told."""
+    for frames in await hear_through(redis, "kept", kill):
+        gaps = [frame for frame in frames if frame.get("joined")]
+        assert gaps
+        assert all(frame["recovered"] is False for frame in gaps)
+        assert 2 == len({frame["epoch"] for frame in frames})
+
+
+async def test_a_gap(redis: RedisServer) -> None:
+    """Without history everybody is told that something may be missing."""
+    for frames in await hear_through(redis, "live", kill):
+        assert {False} == {frame["recovered"] for frame in frames if frame.get("joined")}
+
+
+async def test_presence(redis: RedisServer) -> None:
+    """Members of a server that was killed are gone with its lease."""
+    await redis.wait_started()
+    async with running("rooms:app") as one, AsyncExitStack() as stack:
+        await join((one,) * 10, "/guest/live", stack)
+        asks = await stack.enter_async_context(connect(one.ws("/present/live")))
+        with pytest.raises(AssertionError, match="the server had exited"):
+            async with running("rooms:app") as other, AsyncExitStack() as others:
+                await join((other,) * 20, "/guest/live", others)
+                assert 30 == await count(asks)
+                other.process.kill()
+        while await count(asks) != 10:
+            await trio.sleep(POLL)
+
+
+async def count(asks: ClientConnection) -> int:
+    """Return how many are present."""
+    await asks.send("")
+    return int(await asks.recv())
