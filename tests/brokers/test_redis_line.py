@@ -13,7 +13,7 @@ from tests.brokers.behaviour import until
 from tests.brokers.redis_server import RedisServer, redis_server
 from triows._errors import BrokerUnavailable
 from triows.brokers._redis_line import Line
-from triows.brokers._redis_scripts import Script
+from triows.brokers._redis_scripts import SCRIPTS, Script
 
 ECHO = Script("return {ARGV[1], ARGV[2], KEYS[1]}")
 """It is none of those that a line loads."""
@@ -104,6 +104,20 @@ async def test_a_server_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
 
     assert set() == line._wanted
     assert 1 == caplog.text.count("the connection to Redis was lost")
+
+
+async def test_waiting_for_a_server() -> None:
+    """A call that has begun while it is away is answered when it is back."""
+    hearer = Recorder()
+    with redis_server() as server:
+        async with connected(server, hearer) as line, trio.open_nursery() as nursery:
+            server.kill()
+            await until(lambda: line._connection is None)
+            nursery.start_soon(line.call, SCRIPTS[0], ["state", "log"], "epoch", 1, 1)
+            nursery.start_soon(line.subscribe, b"c")
+            await trio.sleep(0.5)  # for attempts that fail
+            server.start()
+        assert {b"c"} == line._wanted
 
 
 async def test_a_server_that_is_frozen(caplog: pytest.LogCaptureFixture) -> None:

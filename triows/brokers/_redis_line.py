@@ -58,7 +58,7 @@ class Line:
         self._hearer = hearer
         self._connection: BaseConnection | None = None
         self._memory = ""
-        self._has_connected = trio.Event()
+        self._waiting = trio.lowlevel.ParkingLot()
         self._wanted: set[bytes] = set()
         self._subscribing: dict[bytes, deque[trio.Event]] = {}
 
@@ -110,7 +110,7 @@ class Line:
                 await connection.create_request(b"SCRIPT", b"LOAD", script.text)
             await self._subscribe_all(connection)
         self._connection = connection
-        self._has_connected.set()
+        self._waiting.unpark_all()
         self._hearer.connected()
         return connection
 
@@ -140,7 +140,6 @@ class Line:
 
     def _disconnected(self) -> None:
         self._connection = None
-        self._has_connected = trio.Event()
         waiting, self._subscribing = self._subscribing, {}
         for events in waiting.values():
             for event in events:
@@ -150,7 +149,7 @@ class Line:
 
     async def _connected(self) -> BaseConnection:
         while self._connection is None:
-            await self._has_connected.wait()
+            await self._waiting.park()
         return self._connection
 
     async def call(self, script: Script, keys: Iterable[str], *arguments: Any) -> Any:
