@@ -4,7 +4,7 @@ from triows._channels._channels import Channels, ThreadChannels
 from triows._channels._hub import PROCESSES, Hub
 from triows._channels._membership import Joined
 from triows._channels._memberships import Memberships
-from triows._channels._settings import Since
+from triows._channels._settings import Since, check_topic
 from triows._channels._statistics import ChannelStatistics, Published
 from triows._channels._subscription import Subscription
 
@@ -19,4 +19,5 @@ __all__ = [
     "Since",
     "Subscription",
     "ThreadChannels",
+    "check_topic",
 ]

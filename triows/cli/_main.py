@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 from triows._errors import TriowsError
-from triows.cli import _connect, _routes, _run
+from triows.cli import _connect, _publish, _routes, _run
 from triows.cli._statuses import FAILED, MISUSED, SIGNALLED, CommandError
 from triows.cli._targets import TargetFailed
 
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _run.add_command(commands)
     _connect.add_command(commands)
+    _publish.add_command(commands)
     _routes.add_command(commands)
     return parser
 
