@@ -168,7 +168,7 @@ class _RedisSession(BrokerSession):
         self._forget(self._key(topic, "all").encode())
 
     def _forget(self, channel: bytes) -> None:
-        del self._topics[channel]
+        self._topics.pop(channel, None)
         self.line.unsubscribe(channel)
 
     async def publish(self, message: Message, retention: Retention | None) -> Receipt:
