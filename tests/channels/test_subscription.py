@@ -61,6 +61,25 @@ async def test_the_history_comes_first(autojump_clock: MockClock) -> None:
     assert ["2", "3", "4", "5", "1"] == await taken(there, 5)
 
 
+async def test_too_much_before_the_history(autojump_clock: MockClock) -> None:
+    """While the older ones are awaited the newer are bounded; where some are missing is said."""
+    tally = Tally()
+    there = MessageSubscription("t", Lane("close", 100, tally))
+    big = Message("t", bytes(600 * 1024), position=Position("e", 3))
+    assert there.offer(message(2))
+    assert there.offer(big)
+    assert not there.offer(big)
+    assert not there.offer(message(4))
+    there.begin(Position("e", 1), Replay([message(1)], Position("e", 1), is_complete=True))
+    assert there.offer(message(5))
+
+    assert ["1", "2", big.data] == await taken(there, 3)
+    with pytest.raises(SubscriptionLagged, match="may have been lost here"):
+        await there.receive()
+    assert ["5"] == await taken(there, 1)
+    assert 2 == tally.dropped
+
+
 async def test_a_history_that_is_not_complete(autojump_clock: MockClock) -> None:
     """The first call says that something is missing, the next ones go on."""
     there = subscription()

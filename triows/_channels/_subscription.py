@@ -108,7 +108,8 @@ class MessageSubscription(Subscription[Message]):
 
     def __init__(self, topic: str, lane: Lane) -> None:
         super().__init__(topic, lane)
-        self._early: list[Message] | None = []
+        self._early: Outbox[Message] | None = Outbox(WAITING_BYTES)
+        self._has_missed = False
         self._floor: Position | None = None
 
     def begin(self, floor: Position | None, replay: Replay | None = None) -> None:
@@ -121,14 +122,18 @@ class MessageSubscription(Subscription[Message]):
             for message in replay.messages:
                 super().offer(message)
         self._floor = floor
-        for message in early:
-            self.offer(message)
+        while early.count:
+            self.offer(early.take())
+        if self._has_missed:
+            self.lapse()
 
     def offer(self, message: Message) -> bool:
         """Let a message wait, unless it is one that was there before."""
         if self._early is not None:
-            self._early.append(message)
-            return True
+            # What follows one that was missed is missing too, so that the gap is in one place.
+            self._has_missed = self._has_missed or not self._early.put(message)
+            self._lane.tally.dropped += self._has_missed
+            return not self._has_missed
         if not is_after(message.position, self._floor):
             return False
         self._floor = None  # It has been passed, and positions only grow.
