@@ -10,8 +10,7 @@ msgpack. A presence event is `pj` or `pl`, the member, a line feed, and what it 
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 import msgspec
@@ -31,8 +30,7 @@ from triows._broker import (
 from triows._codecs import decode_json, encode_json
 from triows._errors import BrokerUnavailable, InvalidMessage
 from triows._logs import error_log
-from triows._types import Data
-from triows.brokers._redis_scripts import ENTER, LEAVE, PUBLISH, RENEW, REPLAY, STAND, WHO
+from triows.brokers._redis_scripts import ENTER, LEAVE, PUBLISH, RENEW, REPLAY, STAND, WHO, Script
 
 if TYPE_CHECKING:
     from triows.brokers._redis_line import Line
@@ -143,7 +141,7 @@ class _RedisSession(BrokerSession):
         head, _, rest = payload.partition(b"\n")
         try:
             if head.startswith(b"m"):
-                self._listener.deliver(_decode(topic, head[1:], rest))
+                self._listener.deliver(_decode(topic, rest, _decode_position(head[1:])))
             else:
                 self._listener.presence_changed(_decode_event(topic, head, rest))
         except (ValueError, InvalidMessage, msgspec.DecodeError) as exc:
@@ -182,18 +180,16 @@ class _RedisSession(BrokerSession):
         self, topic: str, since: Position | None, retention: Retention | None
     ) -> Replay:
         start = Position("", 0) if since is None else since
-        epoch, offset, bodies = await self.line.call(
+        epoch, offset, after, bodies = await self.line.call(
             REPLAY, self._keys(topic, "state", "log"), *_arguments(retention), *start
         )
         now = _position(epoch, offset)
-        is_known = since is None or (since.epoch == now.epoch and since.offset <= offset)
         first = offset - len(bodies) + 1
         messages = [
-            _decode(topic, f"{now.epoch} {i}".encode(), body)
-            for i, body in enumerate(bodies, first)
+            _decode(topic, body, now._replace(offset=i)) for i, body in enumerate(bodies, first)
         ]
-        is_complete = is_known and len(bodies) == offset - (start.offset if is_known else 0)
-        return Replay(messages, now, is_complete)
+        is_known = since is None or since == now._replace(offset=after)
+        return Replay(messages, now, is_known and len(bodies) == offset - after)
 
     # Presence
 
@@ -224,7 +220,7 @@ class _RedisSession(BrokerSession):
             for member, data in zip(values[::2], values[1::2], strict=True)
         }
 
-    async def _tell(self, script: Any, topic: str, *arguments: str | bytes) -> Any:
+    async def _tell(self, script: Script, topic: str, *arguments: str | bytes) -> Any:
         lease = int(self._lease * 1000)
         return await self.line.call(
             script, self._keys(topic, "who", "all"), self._name, lease, *arguments
@@ -258,6 +254,8 @@ class _RedisSession(BrokerSession):
             await self._renew(topics)
 
 
+_KINDS: dict[bytes, Literal["join", "leave"]] = {b"pj": "join", b"pl": "leave"}
+
 # The data, which is text or binary, `id`, `is_json`, `key` and `exclude`.
 _decoder = msgspec.msgpack.Decoder(tuple[Any, str, bool, str | None, str | None])
 
@@ -275,26 +273,25 @@ def _position(epoch: bytes, offset: int) -> Position:
 
 
 def _encode(message: Message) -> bytes:
-    data: Data = message.data
-    return msgspec.msgpack.encode((data, message.id, message.is_json, message.key, message.exclude))
+    return msgspec.msgpack.encode(
+        (message.data, message.id, message.is_json, message.key, message.exclude)
+    )
 
 
-def _decode(topic: str, head: bytes, rest: bytes) -> Message:
-    data, name, is_json, key, exclude = _decoder.decode(rest)
-    message = Message(topic, data, name, is_json, key=key, exclude=exclude)
+def _decode(topic: str, body: bytes, position: Position | None) -> Message:
+    data, name, is_json, key, exclude = _decoder.decode(body)
+    return Message(topic, data, name, is_json, key=key, exclude=exclude, position=position)
+
+
+def _decode_position(head: bytes) -> Position | None:
     if not head:
-        return message
+        return None
     epoch, _, offset = head.partition(b" ")
-    return replace(message, position=_position(epoch, int(offset)))
+    return _position(epoch, int(offset))
 
 
 def _decode_event(topic: str, head: bytes, told: bytes) -> PresenceEvent:
-    kinds = {b"pj": "join", b"pl": "leave"}
-    if head[:2] not in kinds:
+    kind = _KINDS.get(head[:2])
+    if kind is None:
         raise ValueError(f"it begins with {head[:2]!r}")
-    return PresenceEvent(
-        topic,
-        kinds[head[:2]],  # type: ignore[arg-type]  # one of its two literals
-        str(head[2:], "utf-8"),
-        decode_json(told),
-    )
+    return PresenceEvent(topic, kind, str(head[2:], "utf-8"), decode_json(told))

@@ -8,7 +8,7 @@ without its pool and its pub/sub, which do not outlive the server.
 
 import random
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
 import trio
@@ -17,6 +17,7 @@ from coredis.exceptions import NoScriptError, RedisError
 from coredis.pool import ConnectionPool
 
 from triows._errors import BrokerUnavailable
+from triows._groups import leaves_of
 from triows._logs import error_log
 from triows.brokers._redis_scripts import SCRIPTS, Script
 
@@ -81,7 +82,7 @@ class Line:
                     if is_new:
                         is_new = False
                         task_status.started()
-                    pause, failure = 0.0, None
+                    pause = 0.0
                     await self._watch(connection)
             except* _FAILURES as group:
                 failure = _first_of(group)
@@ -128,15 +129,15 @@ class Line:
                 await connection.create_request(b"PING")
 
     async def _listen(self, connection: BaseConnection) -> None:
-        async for push in connection.push_messages:
-            kind, channel, value = push
+        pushes: AsyncIterator[Any] = connection.push_messages
+        async for kind, channel, value in pushes:
             if kind == b"message":
-                self._hearer.heard(channel, value)  # type: ignore[arg-type]  # both are bytes
+                self._hearer.heard(channel, value)
             elif kind == b"subscribe":
-                waiting = self._subscribing[channel]  # type: ignore[index]  # it is bytes
+                waiting = self._subscribing[channel]
                 waiting.popleft().set()
                 if not waiting:
-                    del self._subscribing[channel]  # type: ignore[arg-type]
+                    del self._subscribing[channel]
 
     def _disconnected(self) -> None:
         self._connection = None
@@ -152,19 +153,18 @@ class Line:
             await self._waiting.park()
         return self._connection
 
-    async def call(self, script: Script, keys: Iterable[str], *arguments: Any) -> Any:
+    async def call(self, script: Script, keys: Sequence[str], *arguments: Any) -> Any:
         """Run a script, once.
 
         Raises:
             BrokerUnavailable: It may have run, or not.
         """
-        names = list(keys)
         failure: BaseException | None = None
         with trio.move_on_after(self._timeout):
             connection = await self._connected()
             try:
                 return await connection.create_request(
-                    b"EVALSHA", script.sha, len(names), *names, self._memory, *arguments
+                    b"EVALSHA", script.sha, len(keys), *keys, self._memory, *arguments
                 )
             except NoScriptError as exc:
                 failure = exc
@@ -226,9 +226,8 @@ async def _memory_of(connection: BaseConnection) -> str:
     return str(lines[b"run_id"], "ascii")
 
 
-def _first_of(failure: BaseException) -> BaseException:
-    while isinstance(failure, BaseExceptionGroup):
-        failure = failure.exceptions[0]
-    if isinstance(failure, trio.TooSlowError):
+def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = leaves_of(group)[0]
+    if isinstance(first, trio.TooSlowError):
         return trio.TooSlowError("it did not answer in time")
-    return failure
+    return first

@@ -25,7 +25,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 # KEYS: state, log. ARGV: memory, a new epoch, how many are kept (0: as was said), ms for each.
 _STAND = """
 local DAY = 86400000
-local function stand()
+local function stand(step)
   local state = redis.call('HMGET', KEYS[1], 'memory', 'epoch', 'offset', 'kept', 'ms')
   local kept, ms = tonumber(ARGV[3]), tonumber(ARGV[4])
   if kept == 0 then
@@ -37,6 +37,7 @@ local function stand()
     redis.call('DEL', KEYS[2])
     epoch, offset = ARGV[2], 0
   end
+  offset = offset + step
   redis.call('HSET', KEYS[1], 'memory', ARGV[1], 'epoch', epoch,
     'offset', string.format('%.0f', offset), 'kept', kept, 'ms', ms)
   redis.call('PEXPIRE', KEYS[1], math.max(ms, DAY))
@@ -47,7 +48,7 @@ end
 STAND = Script(
     _STAND,
     """
-local epoch, offset = stand()
+local epoch, offset = stand(0)
 if not epoch then return nil end
 return {epoch, offset}
 """,
@@ -59,11 +60,9 @@ PUBLISH = Script(
     _NOW,
     _STAND,
     """
-local epoch, offset, kept, ms = stand()
+local epoch, offset, kept, ms = stand(1)
 if not epoch then return {redis.call('PUBLISH', KEYS[3], 'm\\n' .. ARGV[5])} end
-offset = offset + 1
 local text = string.format('%.0f', offset)
-redis.call('HSET', KEYS[1], 'offset', text)
 redis.call('XADD', KEYS[2], 'MAXLEN', '=', kept, text .. '-0', 'at', now, 'm', ARGV[5])
 redis.call('PEXPIRE', KEYS[2], ms)
 local heard = redis.call('PUBLISH', KEYS[3], 'm' .. epoch .. ' ' .. text .. '\\n' .. ARGV[5])
@@ -77,18 +76,18 @@ REPLAY = Script(
     _NOW,
     _STAND,
     """
-local epoch, offset, kept, ms = stand()
-if not epoch then return {ARGV[2], 0, {}} end
+local epoch, offset, kept, ms = stand(0)
+if not epoch then return {ARGV[2], 0, 0, {}} end
 local after = tonumber(ARGV[6])
 if ARGV[5] ~= epoch or after > offset then after = 0 end
 local messages = {}
 for _, entry in ipairs(redis.call('XRANGE', KEYS[2], string.format('%.0f-1', after), '+')) do
   if tonumber(entry[2][2]) > now - ms then messages[#messages + 1] = entry[2][4] end
 end
-return {epoch, offset, messages}
+return {epoch, offset, after, messages}
 """,
 )
-"""Return where a topic stands, and the messages that it remembers."""
+"""Return where a topic stands, the offset that is known to it (or 0), and what came after that."""
 
 # KEYS: leases, channel. ARGV: memory, session, ms of a lease.
 _PRESENCE = """
