@@ -4,7 +4,7 @@ import pytest
 import trio
 import trio.testing
 
-from triows._groups import join, leaves_of, parts_of, unwrap
+from triows._groups import join, leaves_of, parts_of, tasks_beside, unwrap
 
 A, B, C = ValueError("a"), OSError("b"), KeyError("c")
 
@@ -107,3 +107,52 @@ def test_unwrapping_a_single_failure(depth: int) -> None:
         group = ExceptionGroup("", [group])
 
     assert A is unwrap(group)
+
+
+async def test_tasks_beside_a_block() -> None:
+    """They end with it."""
+    ended: list[str] = []
+
+    async def serve() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append("served")
+
+    async with tasks_beside("over") as nursery:
+        nursery.start_soon(serve)
+        await trio.testing.wait_all_tasks_blocked()
+
+    assert ["served"] == ended
+
+
+@pytest.mark.parametrize("failure", [A, ExceptionGroup("", [A, B])], ids=["plain", "group"])
+async def test_a_block_that_fails(failure: Exception) -> None:
+    """What it raises comes out as it is, though there is a nursery around it."""
+    with pytest.raises(type(failure)) as raised:
+        async with tasks_beside("over"):
+            raise failure
+
+    assert failure is raised.value
+
+
+async def test_a_task_that_fails() -> None:
+    """The block is cancelled, and the failure is in the group of the nursery."""
+
+    async def fail() -> None:
+        raise A
+
+    with pytest.RaisesGroup(pytest.RaisesExc(ValueError, match="a")):
+        async with tasks_beside("over") as nursery:
+            nursery.start_soon(fail)
+            await trio.sleep_forever()
+
+
+async def test_a_block_that_is_cancelled() -> None:
+    """Cancelling from outside ends both, without an error."""
+    with trio.move_on_after(0) as scope:
+        async with tasks_beside("over") as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            await trio.sleep_forever()
+
+    assert scope.cancelled_caught

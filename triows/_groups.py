@@ -1,6 +1,7 @@
 """What nurseries raise, taken apart and put together."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import trio
@@ -37,3 +38,20 @@ def parts_of(exc: BaseException) -> list[BaseException]:
 def unwrap(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return what a nursery raised without its group, if that is one exception."""
     return join(parts_of(group))
+
+
+@asynccontextmanager
+async def tasks_beside(reason: str) -> AsyncGenerator[trio.Nursery]:
+    """Open a nursery for what runs beside a block, and is cancelled when that has ended.
+
+    What the block raises comes out as it is, in no group of the nursery's.
+    """
+    failure: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            yield nursery
+        except BaseException as exc:  # noqa: ASYNC103  # raised below
+            failure = exc
+        nursery.cancel_scope.cancel(reason=reason)
+    if failure is not None:
+        raise failure

@@ -29,6 +29,7 @@ from triows._channels._statistics import NOTHING, ChannelStatistics, Published
 from triows._channels._topic import Topic, summary
 from triows._codecs import encode_json
 from triows._errors import NotRunning, StateError
+from triows._groups import tasks_beside
 from triows._logs import error_log
 from triows._outbox import Lane, Overflow, size_of
 from triows._types import Data
@@ -88,22 +89,20 @@ class Hub:
         self._is_split = self._is_local and int(os.environ.get(PROCESSES, "1")) > 1
         if self._is_split and self.settings:
             raise StateError(_SPLIT)
-        failure: BaseException | None = None
-        async with self._make_broker().open(self) as session, trio.open_nursery() as nursery:
+        async with (
+            self._make_broker().open(self) as session,
+            tasks_beside("the app is shutting down") as nursery,
+        ):
             self._session, self._nursery = session, nursery
             self._token = trio.lowlevel.current_trio_token()
             nursery.start_soon(self._tidy_up, session)
             nursery.start_soon(self._log_drops)
             try:
                 yield
-            except BaseException as exc:  # noqa: ASYNC103  # raised below, in no group of ours
-                failure = exc
-            self._session = self._nursery = self._token = None
-            self._topics.clear()
-            self._chores.clear()
-            nursery.cancel_scope.cancel(reason="the app is shutting down")
-        if failure is not None:
-            raise failure
+            finally:
+                self._session = self._nursery = self._token = None
+                self._topics.clear()
+                self._chores.clear()
 
     @property
     def is_running(self) -> bool:

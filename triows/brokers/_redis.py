@@ -29,6 +29,7 @@ from triows._broker import (
 )
 from triows._codecs import decode_json, encode_json
 from triows._errors import BrokerUnavailable, InvalidMessage
+from triows._groups import tasks_beside
 from triows._logs import error_log
 from triows.brokers._redis_scripts import ENTER, LEAVE, PUBLISH, RENEW, REPLAY, STAND, WHO, Script
 
@@ -90,22 +91,14 @@ class RedisBroker(Broker):
 
         session = _RedisSession(self._prefix, self._lease, listener)
         session.line = Line(self._pool, self._timeout, session)
-        failure: BaseException | None = None
-        async with trio.open_nursery() as nursery:
+        async with tasks_beside("the session has ended") as nursery:
+            await nursery.start(session.line.run)
+            nursery.start_soon(session.keep_present)
             try:
-                await nursery.start(session.line.run)
-            except BrokerUnavailable as exc:
-                failure = exc
-            else:
-                nursery.start_soon(session.keep_present)
-                try:
-                    yield session
-                except BaseException as exc:  # noqa: ASYNC103  # raised below, in no group of ours
-                    failure = exc
-                await session.end()
-            nursery.cancel_scope.cancel(reason="the session has ended")
-        if failure is not None:
-            raise failure
+                yield session
+            finally:
+                with trio.move_on_after(FAREWELL, shield=True):
+                    await session.end()
 
 
 class _RedisSession(BrokerSession):
@@ -247,11 +240,10 @@ class _RedisSession(BrokerSession):
                 del self._present[topic]
 
     async def end(self) -> None:
-        """Take our members out, if there is time."""
-        with trio.move_on_after(FAREWELL, shield=True):
-            topics = set(self._present)
-            self._present = {}
-            await self._renew(topics)
+        """Take our members out."""
+        topics = set(self._present)
+        self._present = {}
+        await self._renew(topics)
 
 
 _KINDS: dict[bytes, Literal["join", "leave"]] = {b"pj": "join", b"pl": "leave"}
