@@ -10,6 +10,9 @@ from pathlib import Path
 
 import trio
 
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+"""Options of a server that has every write on its disk before it answers."""
+
 PATIENCE = 10.0
 """Seconds for a Redis to start, and for what a test waits for."""
 

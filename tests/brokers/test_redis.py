@@ -10,12 +10,10 @@ import trio
 
 from tests.brokers.behaviour import ALL, Behaviour, texts, until
 from tests.brokers.listeners import Recorder
-from tests.brokers.redis_server import RedisServer, redis_server
+from tests.brokers.redis_server import DURABLE, RedisServer, redis_server
 from triows._broker import Broker, BrokerSession, Message, Position, Receipt, Retention
 from triows._errors import BrokerUnavailable
 from triows.brokers import RedisBroker, _redis
-
-DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 @pytest.fixture(scope="module")

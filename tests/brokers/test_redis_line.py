@@ -10,7 +10,7 @@ from coredis.pool import ConnectionPool
 from trio.testing import wait_all_tasks_blocked
 
 from tests.brokers.behaviour import until
-from tests.brokers.redis_server import RedisServer, redis_server
+from tests.brokers.redis_server import DURABLE, RedisServer, redis_server
 from triows._errors import BrokerUnavailable
 from triows.brokers._redis_line import Line
 from triows.brokers._redis_scripts import SCRIPTS, Script
@@ -130,6 +130,7 @@ async def test_a_server_that_is_frozen(caplog: pytest.LogCaptureFixture) -> None
             server.thaw()
             await until(lambda: hearer.connections == 2)
             await line.subscribe(b"c")
+            assert {b"c"} == line._wanted
 
 
 async def test_lost_while_subscribing() -> None:
@@ -180,12 +181,12 @@ async def test_scripts_that_are_gone() -> None:
 @pytest.mark.parametrize(
     ("options", "is_durable"),
     [
-        (["--appendonly", "yes", "--appendfsync", "always"], True),
-        (["--appendonly", "yes"], False),
-        (["--rename-command", "CONFIG", ""], False),
+        (DURABLE, True),
+        (("--appendonly", "yes"), False),
+        (("--rename-command", "CONFIG", ""), False),
     ],
 )
-async def test_memory(options: list[str], is_durable: bool) -> None:
+async def test_memory(options: tuple[str, ...], is_durable: bool) -> None:
     """A server is the same one as long as its process lives, or as long as its disk does."""
     seen = []
     with redis_server(*options) as server:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.brokers.redis_server import redis_server
-from triows.brokers._redis_scripts import SCRIPTS
+from triows.brokers._redis_scripts import SCRIPTS, Script
 
 
 async def test_names() -> None:
@@ -15,9 +15,9 @@ async def test_names() -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_one_slot(script: object) -> None:
+def test_one_slot(script: Script) -> None:
     """No key is built of anything but the keys that were given, so a cluster can run it."""
-    calls = getattr(script, "text", "").split("redis.call(")[1:]
+    calls = script.text.split("redis.call(")[1:]
     keys = [call.split(",")[1].strip(" )") for call in calls if "'TIME'" not in call]
     assert keys
     assert all(key.startswith(("KEYS[", "members_of(", "key")) for key in keys)

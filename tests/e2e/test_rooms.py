@@ -3,20 +3,17 @@
 import json
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from typing import Any
 
 import pytest
 import trio
 from websockets.trio.client import ClientConnection
 
-from tests.brokers.redis_server import RedisServer, redis_server
+from tests.brokers.redis_server import DURABLE, RedisServer, redis_server
 from tests.e2e.clients import connect
 from tests.e2e.servers import POLL, TriowsServer, running
 
 pytestmark = pytest.mark.timeout(60)
-
-DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 @pytest.fixture
@@ -117,9 +114,8 @@ async def hear_through(redis: RedisServer, topic: str, fail: Any) -> list[list[A
             await trio.sleep(0.3)
             await fail(redis)
         # They are the same connections as before.
-        async with trio.open_nursery() as nursery:
-            for peer in peers:
-                nursery.start_soon(partial(peer.ping))
+        for peer in peers:
+            await (await peer.ping()).wait()
     return heard
 
 
