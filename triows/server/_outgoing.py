@@ -137,16 +137,24 @@ class Outgoing:
 
     def send_nowait(self, prepared: Prepared, lane: Lane | None = None) -> bool:
         """Send a message or queue it, if there is room; see `Transport.send_nowait`."""
-        self._line.check_open()
+        if self._line.closed is not None:
+            raise self._line.ended()
         if self._wire.is_blocked or self._waiting:
-            if self._outbox is None:
-                self._outbox = Outbox(self._limits.outbox_bytes)
-            if self._wire.is_blocked:
-                self.watch()
-            return self._outbox.put(prepared, lane)
-        self.write(prepared.frame or _frame_of(prepared))
+            return self._queue(prepared, lane)
+        wire = self._wire
+        # As `write`: no call between, on the way of every delivery.
+        wire.write(prepared.frame or _frame_of(prepared))
         self.sent += 1
+        if wire.is_blocked:
+            self.watch()
         return True
+
+    def _queue(self, prepared: Prepared, lane: Lane | None) -> bool:
+        if self._outbox is None:
+            self._outbox = Outbox(self._limits.outbox_bytes)
+        if self._wire.is_blocked:
+            self.watch()
+        return self._outbox.put(prepared, lane)
 
     def _flush(self) -> None:
         """Write what waits before the next call, as far as the peer reads it."""
