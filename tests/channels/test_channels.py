@@ -1,5 +1,6 @@
 """What an app and its handlers see of topics."""
 
+import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -8,11 +9,12 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from triows import (
     App,
     Channels,
+    Close,
     NotRunning,
     OutsideConnection,
     StateError,
@@ -306,3 +308,55 @@ async def test_recovery(autojump_clock: MockClock) -> None:
                     message = await peer.receive_json()
                     assert (expected, str(expected)) == (message["offset"], message["data"])
                 await peer.receive_nothing()
+
+
+def guests() -> App:
+    """Return an app whose peers are present, until they say how that is to end."""
+    app = App(__name__)
+
+    @app.websocket("/<str:name>")
+    async def guest(name: str) -> None:
+        await websocket.join("room", presence=name)
+        async for message in websocket:
+            if message == "leave":
+                await websocket.leave("room")
+            elif message == "cancel":
+                websocket.nursery.cancel_scope.cancel()
+            elif message == "close":
+                raise Close(4000)
+            else:
+                return
+
+    return app
+
+
+async def test_presence_is_exact(autojump_clock: MockClock) -> None:
+    """After 500 joins, leaves, and connections that ended in all ways, it names who is there."""
+    app = guests()
+    rng = random.Random(5)
+    living: dict[str, trio.MemorySendChannel[str]] = {}
+
+    async def visit(name: str, *, task_status: trio.TaskStatus[None]) -> None:
+        living[name], ends = trio.open_memory_channel[str](1)
+        async with client.websocket(f"/{name}") as peer:
+            await wait_all_tasks_blocked()
+            task_status.started()
+            how = await ends.receive()
+            if how == "lost":
+                peer.drop()
+            else:
+                await peer.send(how)
+            await wait_all_tasks_blocked()
+
+    async with testing.client(app) as client, trio.open_nursery() as nursery:
+        for step in range(500):
+            if rng.random() < 0.55 or not living:
+                await nursery.start(visit, f"{step}")
+            else:
+                ends = living.pop(rng.choice(list(living)))
+                ends.send_nowait(rng.choice(["leave", "cancel", "close", "return", "lost"]))
+            await wait_all_tasks_blocked()
+            assert living.keys() == set((await app.channels.presence("room")).values())
+        for ends in living.values():
+            ends.send_nowait("return")
+    assert len(living) > 10

@@ -1,12 +1,15 @@
 """Two processes of `triows run` on one Redis, which is killed and frozen beneath them."""
 
 import json
+import random
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import trio
+from websockets.exceptions import ConnectionClosed
 from websockets.trio.client import ClientConnection
 
 from tests.brokers.redis_server import DURABLE, RedisServer, redis_server
@@ -165,5 +168,91 @@ async def test_presence(redis: RedisServer) -> None:
 
 async def count(asks: ClientConnection) -> int:
     """Return how many are present."""
+    return len(await present(asks))
+
+
+async def present(asks: ClientConnection) -> list[str]:
+    """Return the names of all who are present."""
     await asks.send("")
-    return int(await asks.recv())
+    return sorted(json.loads(await asks.recv()))
+
+
+@dataclass(eq=False)
+class House:
+    """A server, as long as it lives, and the guests that it has."""
+
+    server: TriowsServer
+    end: trio.Event = field(default_factory=trio.Event)
+    guests: dict[str, "Guest"] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Guest:
+    """A client in a task of its own."""
+
+    end: trio.Event = field(default_factory=trio.Event)
+    is_lost: bool = False  # It ends without a word.
+
+
+async def keep_house(*, task_status: trio.TaskStatus[House]) -> None:
+    """Run a server until its house ends."""
+    async with running("rooms:app") as server:
+        house = House(server)
+        task_status.started(house)
+        await house.end.wait()
+
+
+async def stay(
+    house: House, name: str, guest: Guest, *, task_status: trio.TaskStatus[None]
+) -> None:
+    """Be present until told to go; a server that was killed lets nobody say good-bye."""
+    with suppress(ConnectionClosed):
+        async with connect(house.server.ws(f"/guest/live?name={name}"), max_queue=None) as peer:
+            assert json.loads(await peer.recv())["joined"]
+            task_status.started()
+            await guest.end.wait()
+            if guest.is_lost:
+                await trio.aclose_forcefully(peer.stream)
+
+
+async def test_presence_is_exact(redis: RedisServer) -> None:
+    """After 500 joins, leaves, losses, and servers killed, both name those who are there."""
+    await redis.wait_started()
+    rng = random.Random(5)
+    async with trio.open_nursery() as nursery:
+        houses = [await nursery.start(keep_house) for _ in range(2)]
+        for step in range(500):
+            house = rng.choice(houses)
+            if step % 120 == 119:
+                houses.remove(house)
+                kill_house(house)
+                houses.append(await nursery.start(keep_house))
+            elif rng.random() < 0.5 or not house.guests:
+                guest = house.guests[f"{step:03}"] = Guest()
+                await nursery.start(stay, house, f"{step:03}", guest)
+            else:
+                guest = house.guests.pop(rng.choice(list(house.guests)))
+                guest.is_lost = rng.random() < 0.5
+                guest.end.set()
+        living = sorted(name for house in houses for name in house.guests)
+        assert len(living) > 10
+        for house in houses:
+            async with connect(house.server.ws("/present/live")) as asks:
+                while await present(asks) != living:
+                    await trio.sleep(POLL)
+        for house in houses:
+            end_house(house)
+
+
+def kill_house(house: House) -> None:
+    """Kill a server with all that it has."""
+    house.server.process.kill()
+    house.server.was_stopped = True
+    end_house(house)
+
+
+def end_house(house: House) -> None:
+    """Let the guests go, and the server."""
+    for guest in house.guests.values():
+        guest.end.set()
+    house.end.set()

@@ -85,7 +85,8 @@ class Topic:
 
     def presence_changed(self, event: PresenceEvent) -> None:
         """Tell who is present of others that come and go."""
-        frame = Prepared(presence_frame(event))
+        # With `latest`, what is newest of one member does not replace what is of another.
+        frame = Prepared(presence_frame(event), event.member)
         for name, membership in list(self.members.items()):
             if membership.is_present and membership.is_enveloped and name != event.member:
                 membership.offer(frame)

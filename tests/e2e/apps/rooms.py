@@ -20,7 +20,8 @@ async def member(topic: str) -> None:
 
 @app.websocket("/guest/<str:topic>")
 async def guest(topic: str) -> None:
-    await websocket.join(topic, envelope=True, presence={})
+    name = websocket.query_params.name or ""
+    await websocket.join(topic, envelope=True, presence={"name": name})
     async for _ in websocket:
         pass
 
@@ -42,4 +43,5 @@ async def publisher(topic: str, name: str, count: int) -> None:
 @app.websocket("/present/<str:topic>")
 async def present(topic: str) -> None:
     async for _ in websocket:
-        await websocket.send_json(len(await channels.presence(topic)))
+        present = await channels.presence(topic)
+        await websocket.send_json([told["name"] for told in present.values()])
