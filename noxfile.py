@@ -21,7 +21,7 @@ nox.options.sessions = [
 
 PYTHONS = ["3.11", "3.12", "3.13"]
 PROJECT = nox.project.load_toml("pyproject.toml")
-CODE = [".ci", "benchmarks", "examples", "noxfile.py", "tests", "triows"]
+CODE = [".ci", "benchmarks", "docs", "examples", "noxfile.py", "tests", "triows"]
 
 NOT_OF_MODULES = ("benchmarks", "conformance", "contract", "docs", "e2e", "examples")
 """Folders of `tests` that mirror no part of the package."""
@@ -103,8 +103,8 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The code in README and docs, run."""
-    install(session, "test")
+    """The site, built into docs/_build/html without a warning, and the code in it, run."""
+    install(session, "test", "docs")
     session.run("pytest", "tests/docs", *session.posargs)
 
 

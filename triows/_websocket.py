@@ -288,7 +288,7 @@ class WebSocket(Answerable):
         Args:
             topic: The name; what is published to it is configured by the app.
             envelope: Send JSON texts that say which topic and position a message is of,
-                instead of the bare messages, and tell of gaps. See `docs/channels.md`.
+                instead of the bare messages, and tell of gaps.
             since: The `(epoch, offset)` of the last message that the peer has, or 0 for
                 all that the topic remembers; None for new ones only.
             presence: What others are told of this connection, anything with a JSON form.

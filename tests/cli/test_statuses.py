@@ -25,7 +25,10 @@ def test_error_of_a_command() -> None:
     [
         (EPILOG, r"^  (\d+)(?:\+)? "),
         (
-            (ROOT / "docs" / "cli.md").read_text().split("## `triows run")[1].split("\n## ")[0],
+            (ROOT / "docs" / "reference" / "cli.md")
+            .read_text()
+            .split("## `triows run")[1]
+            .split("\n## ")[0],
             r"^\| (\d+)(?: \+ .*)? \|",
         ),
     ],

@@ -15,6 +15,7 @@ import triows.testing
 ROOT = Path(__file__).parents[2]
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+"""What is read, in the repository and on the site."""
 
 
 def run_code(page: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The exit statuses of the commands that serve or look at an app, and the error that carries one.
 
-What a shell, a supervisor or a container may act on; each has one meaning, and `docs/cli.md`
+What a shell, a supervisor or a container may act on; each has one meaning, and the documentation
 says it too. `triows connect` has statuses of its own, about the connection, and `triows publish`
 has one, about the broker.
 """
