@@ -122,6 +122,7 @@ EMMETT = Contender(
 )
 PICOWS = Contender(name="picows", command=program("picows_server"), packages=("picows", "uvloop"))
 TRIO = Contender(name="bare Trio TCP", command=program("trio_server"), packages=("trio",))
+SOCKETS = Contender(name="bare sockets", command=program("sockets_server"), packages=())
 
 SERVERS = (
     TRIOWS,
@@ -134,7 +135,7 @@ SERVERS = (
     PICOWS,
     TRIO,
 )
-"""All servers, ours first."""
+"""All servers that do everything, ours first."""
 
 
 def present(contenders: Iterable[Contender]) -> list[Contender]:

@@ -22,6 +22,9 @@ CHUNK = 64 * 1024
 DRAIN_TIMEOUT = 10.0
 """Seconds without a message after which those still missing are given up."""
 
+SETTLING = 0.2
+"""Seconds until all are members: a server may answer the handshake a moment before."""
+
 TIMED = 16
 """Clients that take the time, at least, if there are so many."""
 
@@ -207,6 +210,10 @@ class Audience(Crowd):
     """Clients that all receive what the first of them publishes, of which `depth` at a time."""
 
     PATH = "/fanout"
+
+    def __init__(self, port: int, *, clients: int, size: int, depth: int) -> None:
+        super().__init__(port, clients=clients, size=size, depth=depth)
+        time.sleep(SETTLING)
 
     def _payload_of(self, _number: int, size: int) -> bytes:
         return make_payload(0, size)

@@ -4,7 +4,7 @@ python -m benchmarks.fanout --rounds 5 --clients 200 --size 32 --record
 """
 
 from benchmarks.comparison import Comparison, main
-from benchmarks.contenders import BARE_UVICORN, SERVERS, TRIOWS
+from benchmarks.contenders import BARE_UVICORN, SERVERS, SOCKETS, TRIOWS
 from benchmarks.load import Load
 
 FANOUT = Comparison(
@@ -13,7 +13,7 @@ FANOUT = Comparison(
     kind="fanout",
     what=("delivery", "deliveries"),
     ours=TRIOWS,
-    contenders=SERVERS,
+    contenders=(*SERVERS, SOCKETS),
     limits={BARE_UVICORN.name: {"bound": 0.7, "goal": 0.5}},
     load=Load(clients=200),
 )

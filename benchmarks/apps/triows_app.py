@@ -1,10 +1,8 @@
 """Both apps with triows, as its README would write them."""
 
-from triows import App, WebSocket, websocket
+from triows import App, channels, websocket
 
 app = App(__name__)
-
-members: set[WebSocket] = set()
 
 
 @app.websocket()
@@ -18,12 +16,6 @@ async def echo() -> None:
 @app.websocket()
 async def fanout() -> None:
     """Send every message to all members until the peer leaves."""
-    ours = websocket.unwrap()
-    members.add(ours)
-    try:
-        while True:
-            message = await ours.receive()
-            for member in members:
-                await member.send(message)
-    finally:
-        members.discard(ours)
+    await channels.join("all")
+    async for message in websocket:
+        await channels.publish("all", message)
