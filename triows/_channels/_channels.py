@@ -204,7 +204,7 @@ class Channels:
 
     @property
     def from_thread(self) -> "ThreadChannels":
-        """What other threads may use.
+        """What other threads may use: `publish` and `publish_json`, which block there.
 
         Raises:
             NotRunning: The app is not running.
