@@ -1,12 +1,38 @@
-"""An app that has a handler for every ending."""
+"""An app with a handler for every ending: those of the one that is served over ASGI, and more."""
 
 import trio
 
-from triows import App, Close, Limits, Pipe, Reject, WebSocket, channels, websocket
+from tests.e2e.apps import endings
+from triows import App, Close, Limits, Pipe, channels, websocket
 
 app = App(__name__, limits=Limits(max_message_size=1000))
 
-departed: list[WebSocket] = []
+crowded = endings.crowded
+
+for handler in (
+    endings.returns,
+    endings.returns_unaccepted,
+    endings.rejects,
+    endings.rejects_late,
+    endings.fails_unaccepted,
+    endings.fails,
+    endings.both_fail,
+    endings.departs,
+    endings.talks_to_the_departed,
+    endings.looks_up,
+    endings.divides,
+    endings.echo,
+    endings.wants_json,
+    endings.wants_text,
+    endings.takes_its_time,
+    endings.never_reads,
+    endings.expires,
+    endings.floods,
+):
+    app.websocket()(handler)
+
+app.websocket(limits=Limits(idle_timeout=1))(endings.idles)
+app.websocket(limits=Limits(max_lifetime=1))(endings.grows_old)
 
 
 async def fail(seconds: float = 0) -> None:
@@ -42,16 +68,6 @@ async def pipe_does_not_close() -> None:
 
 
 @app.websocket()
-async def returns() -> None:
-    await websocket.accept()
-
-
-@app.websocket()
-async def returns_unaccepted() -> None:
-    pass
-
-
-@app.websocket()
 async def closes() -> None:
     await websocket.accept()
     raise Close(4404, "no such room")
@@ -63,109 +79,9 @@ async def closes_unaccepted() -> None:
 
 
 @app.websocket()
-async def rejects() -> None:
-    raise Reject(401, "who?")
-
-
-@app.websocket()
-async def rejects_late() -> None:
-    await websocket.accept()
-    raise Reject(401, "who?")
-
-
-@app.websocket()
-async def fails_unaccepted() -> None:
-    await fail()
-
-
-@app.websocket()
-async def fails() -> None:
-    await websocket.accept()
-    await fail()
-
-
-@app.websocket()
 async def task_fails() -> None:
     await websocket.accept()
     websocket.start_soon(fail, 1)
-    await trio.sleep_forever()
-
-
-@app.websocket()
-async def both_fail() -> None:
-    await websocket.accept()
-    websocket.start_soon(fail, 1)
-    try:
-        await trio.sleep_forever()
-    finally:
-        raise ValueError("broken, too")
-
-
-@app.websocket()
-async def keeps() -> None:
-    departed.append(websocket.unwrap())
-    await websocket.receive()
-
-
-@app.websocket()
-async def talks_to_the_departed() -> None:
-    await websocket.accept()
-    await departed.pop().send("hello?")
-
-
-@app.websocket()
-async def looks_up() -> None:
-    await websocket.accept()
-    raise KeyError("nothing")
-
-
-@app.websocket()
-async def divides() -> None:
-    await websocket.accept()
-    raise ZeroDivisionError
-
-
-@app.websocket()
-async def echo() -> None:
-    await websocket.accept()
-    async for message in websocket:
-        await websocket.send(message)
-
-
-@app.websocket()
-async def wants_json() -> None:
-    await websocket.receive_json()
-
-
-@app.websocket()
-async def wants_text() -> None:
-    await websocket.receive_text()
-
-
-@app.websocket()
-async def hesitates() -> None:
-    await trio.sleep_forever()
-
-
-@app.websocket(limits=Limits(idle_timeout=1))
-async def idles() -> None:
-    await websocket.receive()
-
-
-@app.websocket(limits=Limits(max_lifetime=1))
-async def grows_old() -> None:
-    await websocket.receive()
-
-
-@app.websocket()
-async def expires() -> None:
-    websocket.expire_after(1)
-    await websocket.receive()
-
-
-@app.websocket()
-async def sleeps() -> None:
-    await websocket.accept()
     await trio.sleep_forever()
 
 
@@ -177,17 +93,7 @@ async def lags() -> None:
 
 
 @app.websocket()
-async def floods() -> None:
-    while True:
-        await websocket.send(bytes(100_000))
-
-
-@app.websocket()
 async def stops_the_app() -> None:
     await websocket.accept()
     app.start_soon(fail)
     await trio.sleep_forever()
-
-
-crowded = App(__name__, limits=Limits(max_connections=1))
-crowded.websocket()(echo)

@@ -1,7 +1,6 @@
 """Each row of the endings table, driven through our server: it is as it is written."""
 
 import logging
-import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -9,11 +8,13 @@ from typing import Any, TypeAlias
 import pytest
 import trio
 import trio.testing
+from websockets.frames import Opcode
 
 from tests.docs.endings import app, crowded
-from tests.e2e.clients import Closed, Refused, encode_close
+from tests.e2e.clients import Closed, Refused, encode_close, read_to_end
 from tests.server.client_frames import TEXT, frame
 from tests.server.serving import Running, handshake, read_all, serving
+from tests.server.wires import frames_in
 from tests.support import tracebacks
 from triows import AppFailed
 
@@ -54,8 +55,8 @@ def upgraded(path: str, *chunks: bytes) -> Scenario:
 
 def told(received: bytes) -> str:
     """Return what the last frame of these bytes, or the lack of one, told."""
-    closing = re.search(rb"\x88[\x02-\x7d](..)", received, re.DOTALL)
-    return "aborted" if closing is None else f"close {int.from_bytes(closing[1])}"
+    opcode, payload = frames_in(received)[-1]
+    return f"close {int.from_bytes(payload[:2])}" if opcode is Opcode.CLOSE else "aborted"
 
 
 async def leave(running: Running) -> Seen:
@@ -73,7 +74,7 @@ async def leave(running: Running) -> Seen:
 async def leave_early(running: Running) -> Seen:
     """Leave while the handler has not made up its mind."""
     async with running.open_stream() as stream:
-        await stream.send_all(handshake("/hesitates"))
+        await stream.send_all(handshake("/takes_its_time"))
         await trio.sleep(1)
     await trio.sleep(10)
     return "nothing"
@@ -88,7 +89,7 @@ async def come_second(running: Running) -> Seen:
 async def wait_for_accept(running: Running) -> Seen:
     """Wait for an answer to the handshake when the server drains."""
     async with running.open_stream() as stream:
-        await stream.send_all(handshake("/hesitates"))
+        await stream.send_all(handshake("/takes_its_time"))
         await trio.sleep(1)
         running.stop()
         answer = await read_all(stream)
@@ -99,7 +100,7 @@ async def stay(running: Running) -> Seen:
     """Be there when the server drains."""
     async with running.connect("/echo") as connection:
         running.stop()
-        return await see_end(connection)
+        return await read_to_end(connection)
 
 
 async def lag(running: Running) -> Seen:
@@ -118,16 +119,9 @@ async def not_read(running: Running) -> Seen:
 
 async def talk_to_the_departed(running: Running) -> Seen:
     """Be served by a handler that uses the connection of another client."""
-    async with running.connect("/keeps"):
+    async with running.connect("/departs"):
         pass
     return await running.see("/talks_to_the_departed")
-
-
-async def see_end(connection: Any) -> Seen:
-    """Read to the end of a connection."""
-    async for _ in connection:
-        pass
-    return Closed(connection.close_code)
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -156,12 +150,12 @@ SCENARIOS: dict[str, Scenario] = {
     "there is no such route": visit("/nowhere"),
     "its page is of another origin": visit("/echo", origin="https://example.org"),
     "`max_connections` are open": come_second,
-    "not accepted within `accept_timeout`": visit("/hesitates", open_timeout=None),
+    "not accepted within `accept_timeout`": visit("/takes_its_time", open_timeout=None),
     "no message for `idle_timeout`": visit("/idles"),
     "open for `max_lifetime`": visit("/grows_old"),
     "`expire_after` is over": visit("/expires"),
     "the inbox is full and unread for `stall_timeout`": visit(
-        "/sleeps", *["unread"] * 100, ping_interval=None
+        "/never_reads", *["unread"] * 100, ping_interval=None
     ),
     "too slow for a topic that closes": lag,
     "the client does not read for `send_timeout`": not_read,
