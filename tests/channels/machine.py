@@ -22,6 +22,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from tests.brokers.behaviour import until
 from tests.channels.guest import Guest
 from triows._broker import Broker
 from triows._channels import Hub, Memberships
@@ -54,7 +55,6 @@ class Peer:
 
     def __init__(self, hub: Hub, name: str) -> None:
         self.id = name
-        self.hub = hub
         self.got: list[Data] = []
         self.closings: list[tuple[int, str]] = []
         self.is_blocked = False
@@ -87,7 +87,7 @@ class Peer:
 class Frame(NamedTuple):
     """A frame as the model knows it; the lane tells one membership of a topic from the next."""
 
-    lane: int
+    lane: str
     key: str | None
     content: Any
 
@@ -95,7 +95,7 @@ class Frame(NamedTuple):
 class Belief:
     """What a member of a topic is to the model."""
 
-    def __init__(self, lane: int, overflow: Overflow, *, envelope: bool, is_present: bool) -> None:
+    def __init__(self, lane: str, overflow: Overflow, *, envelope: bool, is_present: bool) -> None:
         self.lane = lane
         self.overflow = overflow
         self.envelope = envelope
@@ -114,14 +114,13 @@ class Model:
         self.expected: list[Any] = []
         self.queue: list[Frame] = []  # of all lanes, in the order in which they go out
         self.is_lagging = False
-        self.is_blocked = False
 
     def offer(self, belief: Belief, key: str | None, content: Any) -> tuple[bool, int]:
         """Take a frame; return whether it gets through, and how many do not."""
         frame = Frame(belief.lane, key, content)
         if self.is_lagging:
             return False, 1
-        if not self.is_blocked:
+        if not self.peer.is_blocked:
             self.expected.append(content)
             return True, 0
         waiting = belief.waiting
@@ -145,7 +144,6 @@ class Model:
 
     def read_on(self) -> None:
         """Expect everything that has waited."""
-        self.is_blocked = False
         self.expected += [frame.content for frame in self.queue]
         self.queue.clear()
         for belief in self.joined.values():
@@ -168,10 +166,9 @@ processes = st.integers(0, 1)
 class ChannelsMachine(RuleBasedStateMachine):
     """Joins, leaves, publications, slow and returning members, in two processes."""
 
-    make_broker: Callable[[], Broker]
-
-    def __init__(self) -> None:
+    def __init__(self, make_broker: Callable[[], Broker]) -> None:
         super().__init__()
+        self._make_broker = make_broker
         self.guest = Guest(self._world)
         self.members: list[Model] = []
         self.numbers = [Numbers(), Numbers()]
@@ -182,7 +179,7 @@ class ChannelsMachine(RuleBasedStateMachine):
 
     @asynccontextmanager
     async def _world(self) -> AsyncGenerator[list[Hub]]:
-        hubs = [Hub(type(self).make_broker), Hub(type(self).make_broker)]
+        hubs = [Hub(self._make_broker), Hub(self._make_broker)]
         for hub in hubs:
             for pattern, settings in SETTINGS.items():
                 hub.settings.add(pattern, settings)
@@ -213,7 +210,7 @@ class ChannelsMachine(RuleBasedStateMachine):
         models = [self._connect(number % 2) for number in range(len(blocked))]
         for model, is_blocked in zip(models, blocked, strict=True):
             self.join(model, topic, overflow, envelope=False, is_present=False, since=None)
-            model.peer.is_blocked = model.is_blocked = is_blocked
+            model.peer.is_blocked = is_blocked
         return multiple(*models)
 
     @rule(target=peers, process=processes)
@@ -246,13 +243,12 @@ class ChannelsMachine(RuleBasedStateMachine):
         """It joins, or comes back; a peer that does not read asks for nothing older."""
         if topic in model.joined:
             return
-        if model.is_blocked:
+        if model.peer.is_blocked:
             since = None
         if isinstance(since, tuple):
             is_right, offset = since
             since = (self.epoch if is_right and self.epoch else "another", offset)
-        belief = Belief(self.names, overflow, envelope=envelope, is_present=is_present)
-        self.names += 1
+        belief = Belief(self._name(), overflow, envelope=envelope, is_present=is_present)
         peer = model.peer
         told = {"name": peer.id} if is_present else None
         joined = self.guest.call(
@@ -364,7 +360,7 @@ class ChannelsMachine(RuleBasedStateMachine):
     @rule(model=peers)
     def stop_reading(self, model: Model) -> None:
         """It does not read."""
-        model.peer.is_blocked = model.is_blocked = True
+        model.peer.is_blocked = True
 
     @rule(model=peers)
     def read_on(self, model: Model) -> None:
@@ -396,8 +392,7 @@ class ChannelsMachine(RuleBasedStateMachine):
                         await trio.sleep(0.001)
             count = len(self.walls[0].got) + 1
             await self.guest.world[0].publish("barrier", "", is_json=False, exclude=None, key=None)
-            while not all(len(wall.got) == count for wall in self.walls):
-                await trio.sleep(0.001)
+            await until(lambda: all(len(wall.got) == count for wall in self.walls))
 
     @invariant()
     def everything_is_as_expected(self) -> None:
@@ -430,7 +425,5 @@ class ChannelsMachine(RuleBasedStateMachine):
         self.guest.close()
 
     async def _wait_forgotten(self) -> None:
-        with trio.fail_after(PATIENCE):
-            while any(hub.statistics().topics for hub in self.guest.world):
-                await trio.sleep(0.001)
+        await until(lambda: not any(hub.statistics().topics for hub in self.guest.world))
         assert [0, 0] == [hub.statistics().members for hub in self.guest.world]
