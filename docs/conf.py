@@ -49,8 +49,9 @@ PUBLIC: dict[str, str] = {}
 """What is public, by its bare name, and by where it is defined, which is what annotations know."""
 
 for door in DOORS:
-    for name in import_module(door).__all__:
-        value = getattr(import_module(door), name)
+    module = import_module(door)
+    for name in module.__all__:
+        value = getattr(module, name)
         PUBLIC[name] = f"{door}.{name}"
         if hasattr(value, "__qualname__"):
             PUBLIC[f"{value.__module__}.{value.__qualname__}"] = f"{door}.{name}"

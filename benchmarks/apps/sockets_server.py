@@ -43,10 +43,12 @@ def hear(client: Client, clients: dict[int, Client]) -> bool:
     try:
         data = client.sock.recv(1 << 16)
     except ConnectionError:
+        data = b""
+    if not data:
         return False
     client.buffer += data
-    if not data or client.is_member:
-        return bool(data) and publish(client, clients)
+    if client.is_member:
+        return publish(client, clients)
     if client.buffer.endswith(END_OF_HEAD):
         _, answer = shake(bytes(client.buffer.removesuffix(END_OF_HEAD)))
         client.buffer.clear()

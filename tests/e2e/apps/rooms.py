@@ -43,5 +43,5 @@ async def publisher(topic: str, name: str, count: int) -> None:
 @app.websocket("/present/<str:topic>")
 async def present(topic: str) -> None:
     async for _ in websocket:
-        present = await channels.presence(topic)
-        await websocket.send_json([told["name"] for told in present.values()])
+        everybody = await channels.presence(topic)
+        await websocket.send_json([told["name"] for told in everybody.values()])
