@@ -52,6 +52,16 @@ def check_raw_headers(headers: RawHeaders) -> None:
             raise ValueError(f"the value of header {name!r} has a control character: {value!r}")
 
 
+def header_lines(headers: RawHeaders) -> bytes:
+    """Return headers as they go over the wire, each with its end (RFC 9112 §5).
+
+    Raises:
+        ValueError: A name is not a token, or a value has a control character.
+    """
+    check_raw_headers(headers)
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
 def without_framing(headers: RawHeaders) -> RawHeaders:
     """Return the headers without those that say how the response is delimited."""
     return [pair for pair in headers if pair[0].lower() not in _FRAMING]

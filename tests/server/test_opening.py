@@ -2,19 +2,19 @@
 
 import pytest
 
-from triows._headers import RawHeaders
 from triows.server._deflate import Deflate
 from triows.server._opening import Compression, Opening
 from triows.server._request_head import BadRequest
+from triows.server._server_headers import ServerHeaders
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # of RFC 6455 §1.3, where its accept is
 
-SERVER: RawHeaders = [(b"server", b"triows")]
+SERVER = ServerHeaders(lambda: [(b"server", b"triows")])
 
 
 def opening(*extensions: str, compression: Compression | None = "deflate") -> Opening:
     """Return the opening of a client that offers these extensions."""
-    return Opening(KEY, extensions, compression, lambda: SERVER)
+    return Opening(KEY, extensions, compression, SERVER)
 
 
 def test_accept() -> None:

@@ -32,6 +32,7 @@ from triows._outbox import Prepared
 from triows._timer import open_timer
 from triows._types import Data
 from triows.server._opening import Opening
+from triows.server._server_headers import ServerHeaders
 from triows.server._transport import ServerTransport
 from triows.server._wire import CHUNK, WireUser
 
@@ -89,7 +90,7 @@ async def open_handshake(
 ) -> AsyncGenerator[Connection]:
     """Have a handshake that waits for its answer, and a route that has claimed it."""
     wire = MemoryWire()
-    opening = Opening(KEY, extensions, "deflate", lambda: [(b"server", b"triows")])
+    opening = Opening(KEY, extensions, "deflate", ServerHeaders(lambda: [(b"server", b"triows")]))
     async with open_timer() as timer:
         transport = ServerTransport(wire, opening, timer, Limits())
         wire.user = transport

@@ -9,7 +9,7 @@ from hypercorn.config import Config
 
 from triows._datastructures import Headers
 from triows._groups import leaves_of
-from triows._headers import RawHeaders, check_raw_headers
+from triows._headers import RawHeaders
 from triows._logs import log_failure
 from triows._native import EXTENSION, Offer
 from triows._types import Address, ASGIApp, Scope
@@ -19,6 +19,7 @@ from triows.server._drain import Drain
 from triows.server._handshake import check_handshake, websocket_scope
 from triows.server._opening import Compression, Opening
 from triows.server._request_head import BadRequest, RequestHead
+from triows.server._server_headers import ServerHeaders
 from triows.server._transport import ServerTransport
 from triows.server._wheel import Wheel, WheelTimer
 from triows.server._wire import Wire
@@ -33,6 +34,9 @@ class Connections:
         wheel: Keeps the deadlines of all connections.
         state: What the lifespan has yielded.
         compression: What is agreed to, if a client asks for it.
+
+    Attributes:
+        headers: Those that this server adds to every answer.
 
     Raises:
         ValueError: A header or a bound of the config is none.
@@ -53,7 +57,7 @@ class Connections:
         self._state = state
         self._compression = compression
         self._limits = limits_of(config)
-        check_raw_headers(self.headers())
+        self.headers = ServerHeaders(self._make_headers)
         self._live: dict[ServerTransport, None] = {}  # in the order in which they came
         self._changed = trio.lowlevel.ParkingLot()
 
@@ -98,8 +102,7 @@ class Connections:
         self._live[transport] = None
         return transport, partial(self._serve, transport, timer, channel, scope)
 
-    def headers(self) -> RawHeaders:
-        """Return the headers that this server adds to every answer."""
+    def _make_headers(self) -> RawHeaders:
         headers = self._config.response_headers("h11")
         return [(k, b"triows" if k == b"server" else v) for k, v in headers]
 

@@ -1,13 +1,13 @@
 """The opening handshake, the server's side of it (RFC 6455 §4.2): checks, scope and answers."""
 
 import re
-from base64 import b64encode
+from binascii import b2a_base64
 from hashlib import sha1
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
-from triows._headers import RawHeaders, check_raw_headers, is_token, without_framing
+from triows._headers import RawHeaders, header_lines, is_token, without_framing
 from triows._types import Address, Scope
 from triows.server._request_head import BadRequest, RequestHead
 
@@ -25,6 +25,14 @@ _NO_DETAILS: dict[str, Any] = {}
 
 _ABSOLUTE = re.compile(rb"https?://([^/?#@]+)(/[^?]*)?(\?.*)?", re.IGNORECASE)
 """The absolute-form of a target (RFC 9112 §3.2.2); without user information (RFC 9110 §4.2.4)."""
+
+_SWITCHING = (
+    b"HTTP/1.1 101 Switching Protocols\r\n"
+    b"upgrade: websocket\r\n"
+    b"connection: Upgrade\r\n"
+    b"sec-websocket-accept: %b\r\n"
+    b"%b\r\n"
+)
 
 _SET_HERE = frozenset(
     {b"sec-websocket-accept", b"sec-websocket-extensions", b"sec-websocket-protocol", b"upgrade"}
@@ -46,7 +54,8 @@ def check_handshake(head: RequestHead) -> str:
         raise BadRequest(405, "A WebSocket is opened with GET.", [(b"allow", b"GET")])
     if b"upgrade" not in head.options(b"connection"):
         raise BadRequest(400, "The Connection header does not name upgrade.")
-    if head.values(b"sec-websocket-version") != [_VERSION]:
+    versions = head.values(b"sec-websocket-version")
+    if len(versions) != 1 or versions[0] != _VERSION:
         raise BadRequest(
             426,
             "The WebSocket version spoken here is 13.",
@@ -65,8 +74,10 @@ def check_handshake(head: RequestHead) -> str:
 
 
 def _check_subprotocols(head: RequestHead) -> None:
+    if not head.values(b"sec-websocket-protocol"):
+        return
     names = _subprotocols_of(head)
-    if not names and head.values(b"sec-websocket-protocol"):
+    if not names:
         raise BadRequest(400, "The Sec-WebSocket-Protocol header is empty.")
     if not all(is_token(name) for name in names):
         raise BadRequest(400, "A name in Sec-WebSocket-Protocol is not a token.")
@@ -145,7 +156,11 @@ def _resolve(target: bytes, headers: RawHeaders) -> tuple[bytes, RawHeaders]:
 
 
 def accept_response(
-    key: str, subprotocol: str | None, extensions: str | None, headers: RawHeaders
+    key: str,
+    subprotocol: str | None,
+    extensions: str | None,
+    headers: RawHeaders,
+    lines: bytes = b"",
 ) -> bytes:
     """Return the response that opens the WebSocket (RFC 6455 §4.2.2).
 
@@ -154,16 +169,13 @@ def accept_response(
         subprotocol: One that was offered, or None.
         extensions: The whole value of Sec-WebSocket-Extensions, or None.
         headers: More of them; what would delimit a body is left out.
+        lines: More of them, as `header_lines` returned them.
 
     Raises:
         ValueError: A header cannot be written, or is one that is set here.
     """
-    accept = b64encode(sha1(key.encode() + _GUID, usedforsecurity=False).digest())
-    ours = [
-        (b"upgrade", b"websocket"),
-        (b"connection", b"Upgrade"),
-        (b"sec-websocket-accept", accept),
-    ]
+    digest = sha1(key.encode() + _GUID, usedforsecurity=False).digest()
+    ours: RawHeaders = []
     if subprotocol is not None:
         ours.append((b"sec-websocket-protocol", subprotocol.encode()))
     if extensions is not None:
@@ -171,7 +183,8 @@ def accept_response(
     for name, _ in headers:
         if name.lower() in _SET_HERE:
             raise ValueError(f"header {name!r} is set by the handshake itself")
-    return _response(101, [*ours, *without_framing(headers)], b"")
+    lines += header_lines([*ours, *without_framing(headers)])
+    return _SWITCHING % (b2a_base64(digest, newline=False), lines)
 
 
 def http_response(status: int, headers: RawHeaders, body: bytes) -> bytes:
@@ -196,9 +209,12 @@ def http_response(status: int, headers: RawHeaders, body: bytes) -> bytes:
 
 
 def _response(status: int, headers: RawHeaders, body: bytes) -> bytes:
-    check_raw_headers(headers)
-    fields = [b"%b: %b\r\n" % (name, value) for name, value in headers]
-    return b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, _reason_of(status), b"".join(fields), body)
+    return b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (
+        status,
+        _reason_of(status),
+        header_lines(headers),
+        body,
+    )
 
 
 def _reason_of(status: int) -> bytes:

@@ -1,6 +1,6 @@
 """What the answer to one handshake needs to know."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import Literal, TypeAlias
 
@@ -8,6 +8,7 @@ from triows._headers import RawHeaders
 from triows.server._deflate import Deflate, negotiate
 from triows.server._handshake import accept_response
 from triows.server._request_head import BadRequest
+from triows.server._server_headers import ServerHeaders
 
 Compression: TypeAlias = Literal["deflate"]
 
@@ -20,7 +21,7 @@ class Opening:
         key: The Sec-WebSocket-Key.
         extensions: The values of its Sec-WebSocket-Extensions headers.
         compression: What the server is willing to do.
-        headers: Returns the headers that the server adds to every answer.
+        headers: Those that the server adds to every answer.
 
     Raises:
         BadRequest: 400 for extensions that are malformed (RFC 6455 §9.1). Found here: later
@@ -30,7 +31,7 @@ class Opening:
     key: str
     extensions: InitVar[Sequence[str]]
     compression: InitVar[Compression | None]
-    headers: Callable[[], RawHeaders]
+    headers: ServerHeaders
     _agreed: tuple[str, Deflate] | None = field(init=False)
 
     def __post_init__(self, extensions: Sequence[str], compression: Compression | None) -> None:
@@ -47,5 +48,6 @@ class Opening:
             ValueError: A header cannot be written.
         """
         extension, deflate = self._agreed or (None, None)
-        response = accept_response(self.key, subprotocol, extension, self.headers() + headers)
+        lines = self.headers.lines
+        response = accept_response(self.key, subprotocol, extension, headers, lines)
         return response, deflate

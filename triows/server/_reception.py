@@ -112,7 +112,7 @@ class Reception:
 
     def _answer(self, fault: BadRequest) -> bytes:
         headers: RawHeaders = [
-            *self._connections.headers(),
+            *self._connections.headers.raw,
             *fault.headers,
             (b"content-type", b"text/plain; charset=utf-8"),
         ]

@@ -7,7 +7,8 @@ LF (RFC 9112 §2.2), because for h11 it does.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from triows._headers import RawHeaders
 
@@ -71,17 +72,23 @@ class RequestHead:
     target: bytes
     version: str
     headers: RawHeaders
+    _values: dict[bytes, list[bytes]] = field(init=False, compare=False, repr=False)
 
-    def values(self, name: bytes) -> list[bytes]:
+    def __post_init__(self) -> None:
+        values: dict[bytes, list[bytes]] = {}
+        for name, value in self.headers:
+            values.setdefault(name, []).append(value)
+        object.__setattr__(self, "_values", values)
+
+    def values(self, name: bytes) -> Sequence[bytes]:
         """Return the values of a header, in the order they came."""
-        return [value for key, value in self.headers if key == name]
+        return self._values.get(name, ())
 
     def options(self, name: bytes) -> list[bytes]:
         """Return the elements of a header that is a list, in lower case; some may be empty."""
         return [
             option.strip(b" \t").lower()
-            for key, value in self.headers
-            if key == name
+            for value in self.values(name)
             for option in value.split(b",")
         ]
 

@@ -200,7 +200,7 @@ class ServerTransport:
         self._closing.refuse(status, response)
 
     def _opening_headers(self) -> RawHeaders:
-        return [] if self._opening is None else self._opening.headers()
+        return [] if self._opening is None else self._opening.headers.raw
 
     # Messages
 
