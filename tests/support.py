@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import trio
 
-from triows import App, Draining, Limits, WebSocket, sdict, serve
+from triows import App, Draining, Limits, WebSocket, serve
 from triows._types import ASGIApp, Event, Scope
 
 
@@ -43,7 +43,7 @@ def websocket_of(**scope: object) -> WebSocket:
         None,  # type: ignore[arg-type]
         name="handler",
         path_params={},
-        state=sdict(),
+        state={},
         draining=Draining(),
         discard=False,
     )

@@ -61,7 +61,7 @@ class Answerable(Request):
     def _before_accept(self, hook: Callable[[], RawHeaders]) -> None:
         """Have the accept, if it is still to come, carry the headers that this will return."""
         if self._unanswered is not None:
-            self._unanswered.hooks.append(hook)
+            self._unanswered.hooks = (*self._unanswered.hooks, hook)
 
     async def accept(
         self, subprotocol: str | None = None, headers: HeadersInput | None = None
@@ -90,7 +90,7 @@ class Answerable(Request):
 
     async def _wait_answered(self) -> None:
         while self._handshake is Handshake.ANSWERING and self._unanswered is not None:
-            await self._unanswered.answered.park()
+            await self._unanswered.wait_answered()
 
     async def _answer(self, subprotocol: str | None, headers: RawHeaders) -> None:
         unanswered = self._unanswered
@@ -110,7 +110,7 @@ class Answerable(Request):
         finally:
             if self._handshake is Handshake.ANSWERING:
                 self._handshake = Handshake.PENDING
-            unanswered.answered.unpark_all()
+            unanswered.wake()
 
     async def reject(
         self, status: int = 403, body: str | bytes = "", headers: HeadersInput | None = None

@@ -1,7 +1,6 @@
 """What may be said in the answer to a handshake (RFC 6455 §4.2.2)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from enum import Enum, auto
 
 import trio
@@ -19,21 +18,45 @@ class Handshake(Enum):
     ACCEPTED = auto()
 
 
-@dataclass(slots=True)
 class Unanswered:
     """What is known and waited for until a handshake is accepted, and forgotten then.
 
     Attributes:
         preferred: The subprotocols of the route.
         hooks: Called before the accept, for headers that go out with it.
-        answered: Where tasks wait that want to answer too.
-        sends: The line of those whose first message has to wait for the accept.
     """
 
-    preferred: Sequence[str]
-    hooks: list[Callable[[], RawHeaders]] = field(default_factory=list)
-    answered: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
-    sends: Turnstile = field(default_factory=Turnstile)
+    __slots__ = ("_answered", "_line", "hooks", "preferred")
+
+    def __init__(self, preferred: Sequence[str]) -> None:
+        self.preferred = preferred
+        self.hooks: Sequence[Callable[[], RawHeaders]] = ()
+        # Made when two tasks want the same, which they rarely do.
+        self._answered: trio.lowlevel.ParkingLot | None = None
+        self._line: Turnstile | None = None
+
+    async def wait_answered(self) -> None:
+        """Wait until the answer of another task has gone out, or has failed to."""
+        if self._answered is None:
+            self._answered = trio.lowlevel.ParkingLot()
+        await self._answered.park()
+
+    def wake(self) -> None:
+        """Let those look again who wait for an answer."""
+        if self._answered is not None:
+            self._answered.unpark_all()
+
+    @property
+    def line(self) -> Turnstile:
+        """The line of those whose first message has to wait for the accept."""
+        if self._line is None:
+            self._line = Turnstile()
+        return self._line
+
+    @property
+    def has_line(self) -> bool:
+        """Somebody is in that line."""
+        return self._line is not None and self._line.is_taken
 
 
 def choose_subprotocol(preferred: Sequence[str], offered: Sequence[str]) -> str | None:

@@ -13,7 +13,7 @@ from triows._channels import Channels, Hub
 from triows._connection import Connection
 from triows._context import current_websocket, the_websocket
 from triows._converters import Converter
-from triows._datastructures import Headers, sdict
+from triows._datastructures import Headers
 from triows._draining import Draining
 from triows._errors import NotRunning, Reject, RouteError, StateError
 from triows._http import (
@@ -81,6 +81,7 @@ class App(Module):
         super().__init__(import_name, "", table=table, url_prefix=url_prefix)
         self.url: Urls = Urls(table.routes)
         self._mounts = Mounts()
+        self._rules: dict[str, Rules] = {}
         self._hub = Hub(MemoryBroker if broker is None else lambda: broker, is_local=broker is None)
         self.channels: Channels = Channels(self._hub, the_websocket)
         self._lifespan = Lifespan(
@@ -261,8 +262,8 @@ class App(Module):
             raise _failed(scope, "a path could not be converted", exc) from exc
 
     def _refusal(self, route: Route, scope: Scope) -> Reject | None:
-        headers = Headers(scope["headers"])
-        if not route.options.origins.allows(headers):
+        if not route.options.origins.allows(scope["headers"]):
+            headers = Headers(scope["headers"])
             # A warning: the usual cause is a page on another port of the developer's machine.
             why = (
                 f"origin {headers['origin'][:200]!r} is not allowed to connect to host "
@@ -316,6 +317,20 @@ class App(Module):
             ):
                 await self._run(found, scope, ticket, transport, in_own_task=True)
 
+    def _rules_of(self, route: Route) -> Rules:
+        """Return the rules of a route, the same for all its connections while its pipes are."""
+        pipes = route.pipes
+        rules = self._rules.get(route.name)
+        if rules is None or rules.pipes != pipes:
+            rules = self._rules[route.name] = Rules(
+                limits=route.options.limits,
+                on_disconnect=route.options.on_disconnect,
+                pipes=pipes,
+                ask_hook=route.module.ask_error_function,
+                hub=self._hub,
+            )
+        return rules
+
     def _run(
         self,
         found: Found,
@@ -327,26 +342,18 @@ class App(Module):
     ) -> Coroutine[Any, Any, None]:
         """Make the connection that is the current one from now on; return the running of it."""
         route, params = found
-        rules = Rules(
-            limits=route.options.limits,
-            on_disconnect=route.options.on_disconnect,
-            pipes=route.pipes,
-            ask_hook=route.module.ask_error_function,
-            report=reporter_of(scope),
-            hub=self._hub,
-            in_own_task=in_own_task,
-        )
         websocket = WebSocket(
             scope,
             transport,
             name=route.name,
             path_params=params,
-            state=sdict({**self._lifespan.state, **scope.get("state", {})}),
+            state=self._lifespan.state,
             draining=self._lifespan.draining,
             discard=route.options.discards,
             subprotocols=route.options.subprotocols,
         )
-        connection = Connection(websocket, scope, transport, rules)
+        rules = self._rules_of(route)
+        connection = Connection(websocket, scope, transport, rules, in_own_task=in_own_task)
         ticket.attach(connection)
         current_websocket.set(websocket)
         current_place.set(Place(self.url, route.module.name, websocket, self.channels))

@@ -22,7 +22,7 @@ from triows._close import ABNORMAL, EXPIRED, GOING_AWAY, IDLE, INTERNAL_ERROR, C
 from triows._endings import Ending, Rank, Stop, Verdict, fit, judge, judge_return, judge_stop
 from triows._errors import Close, ConnectionClosed, Reject, StateError
 from triows._groups import leaves_of, unwrap
-from triows._logs import client_of, error_log, log_access, log_failure
+from triows._logs import client_of, error_log, log_access, log_failure, reporter_of
 from triows._pipes import Pipeline
 from triows._rules import Handler, Rules
 from triows._transport import Transport
@@ -34,16 +34,32 @@ FAREWELL = 1.0
 
 
 class Connection:
-    """Runs one handler over one transport, from the handshake to the close frame."""
+    """Runs one handler over one transport, from the handshake to the close frame.
+
+    Args:
+        websocket: What the handler sees.
+        scope: Of ASGI.
+        transport: The messages' way.
+        rules: Of the route.
+        in_own_task: The handler gets a task of its own. Where every wait passes through a
+            server's coroutines too, it need not pass through ours; but a task has its price.
+    """
 
     def __init__(
-        self, websocket: WebSocket, scope: Scope, transport: Transport, rules: Rules
+        self,
+        websocket: WebSocket,
+        scope: Scope,
+        transport: Transport,
+        rules: Rules,
+        *,
+        in_own_task: bool = True,
     ) -> None:
         self._websocket = websocket
         self._asgi_scope = scope
         self._transport = transport
         self._timer = transport.timer
         self._rules = rules
+        self._in_own_task = in_own_task
         self._pipeline: Pipeline | None = None
         if rules.pipes:
             self._pipeline = Pipeline(
@@ -124,7 +140,7 @@ class Connection:
                 self._websocket._enter(nursery)
                 # Without pipes there is nothing else to cancel.
                 self._scope = self._scope or nursery.cancel_scope
-                if self._rules.in_own_task:
+                if self._in_own_task:
                     nursery.start_soon(self._handle, handler, params, nursery)
                 else:
                     with _Handling(self, nursery):
@@ -216,18 +232,18 @@ class Connection:
 
     def _set_limits(self) -> None:
         limits = self._rules.limits
-        late = f"not accepted after {limits.accept_timeout:g} s"
-        advice = f"has {late}: call await websocket.accept() first"
-        self._limit(
-            "accept_timeout",
-            limits.accept_timeout,
-            Stop(Reject(503), late, logging.WARNING, advice),
-        )
+        deadline = trio.current_time() + limits.accept_timeout
+        self._timer.set("accept_timeout", deadline, self._give_up_accept)
         if limits.max_lifetime is not None:
             reason = f"open for {limits.max_lifetime:g} s"
             self._limit(
                 "max_lifetime", limits.max_lifetime, Stop(Close(GOING_AWAY, reason), reason)
             )
+
+    def _give_up_accept(self) -> None:
+        late = f"not accepted after {self._rules.limits.accept_timeout:g} s"
+        advice = f"has {late}: call await websocket.accept() first"
+        self.stop(Stop(Reject(503), late, logging.WARNING, advice))
 
     def _limit(self, name: str, seconds: float, stop: Stop) -> None:
         self._timer.set(name, trio.current_time() + seconds, lambda: self.stop(stop))
@@ -369,7 +385,7 @@ class Connection:
 
     def _fail(self, message: str, failure: Exception) -> None:
         log_failure(message, self._websocket.name, failure=failure)
-        self._rules.report(failure)
+        reporter_of(self._asgi_scope)(failure)
 
     def _log_access(self, seconds: float) -> None:
         closed = self._transport.closed

@@ -59,7 +59,7 @@ def header_lines(headers: RawHeaders) -> bytes:
         ValueError: A name is not a token, or a value has a control character.
     """
     check_raw_headers(headers)
-    return b"".join([b"%b: %b\r\n" % header for header in headers])
+    return b"".join([b"%b: %b\r\n" % (name, value) for name, value in headers])
 
 
 def without_framing(headers: RawHeaders) -> RawHeaders:

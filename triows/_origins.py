@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from triows._datastructures import Headers
 from triows._errors import RouteError
+from triows._headers import RawHeaders
 
 Origins: TypeAlias = str | re.Pattern[str] | Iterable[str | re.Pattern[str]]
 """`"same"`, `"*"`, an origin like `"https://example.org"`, a compiled regex, or several."""
@@ -44,13 +44,13 @@ class OriginPolicy:
     exact: frozenset[Place]
     patterns: tuple[re.Pattern[str], ...]
 
-    def allows(self, headers: Headers) -> bool:
+    def allows(self, headers: RawHeaders) -> bool:
         """Return whether a handshake with these headers may go on."""
-        origins = headers.get_all("origin")
+        origins = _values_of(headers, b"origin")
         if not origins or self.anything:
             return True
         # Two Origin headers come from no browser; which one is true cannot be told.
-        return len(origins) == 1 and self._allows_one(origins[0], headers.get_all("host"))
+        return len(origins) == 1 and self._allows_one(origins[0], _values_of(headers, b"host"))
 
     def _allows_one(self, origin: str, hosts: list[str]) -> bool:
         if _place_of(origin) in self.exact or any(p.fullmatch(origin) for p in self.patterns):
@@ -75,6 +75,10 @@ def parse_origins(setting: Origins) -> OriginPolicy:
         raise RouteError(f"origins={setting!r}: give strings and compiled regexes of strings")
     exact = frozenset(_parse_exact(text) for text in texts if text not in ("same", "*"))
     return OriginPolicy(setting, "*" in texts, "same" in texts, exact, patterns)
+
+
+def _values_of(headers: RawHeaders, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for key, value in headers if key.lower() == name]
 
 
 def _parse_exact(text: str) -> Place:

@@ -23,16 +23,11 @@ class Rules:
         on_disconnect: What becomes of a busy handler whose peer left.
         pipes: What lies around the handler, from the outside in.
         ask_hook: Finds and calls the application's hook for an exception.
-        report: Is handed every failure that is logged with a traceback.
         hub: The topics of the app.
-        in_own_task: The handler gets a task of its own. Where every wait passes through a
-            server's coroutines too, it need not pass through ours; but a task has its price.
     """
 
     limits: Limits
     on_disconnect: OnDisconnect
     pipes: Sequence[Pipe]
     ask_hook: ErrorHook
-    report: Callable[[Exception], None]
     hub: Hub
-    in_own_task: bool = True

@@ -1,8 +1,8 @@
 """The object a handler holds: the handshake's facts, and messages in both directions."""
 
 import contextvars
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any, TypeVarTuple
 
 import trio
@@ -37,8 +37,6 @@ class WebSocket(Answerable):
     Attributes:
         path_params: The converted path parameters, by name.
         name: The name of the route, or None outside of routing.
-        state: What the app's lifespan yielded, copied for this connection; anything
-            may be added.
         draining: True once the server lets its connections go; awaitable.
         subprotocol: The chosen subprotocol, or None.
     """
@@ -50,7 +48,7 @@ class WebSocket(Answerable):
         *,
         name: str | None,
         path_params: dict[str, Any],
-        state: sdict,
+        state: Mapping[str, Any],
         draining: Draining,
         discard: bool,
         subprotocols: Sequence[str] = (),
@@ -58,7 +56,7 @@ class WebSocket(Answerable):
         super().__init__(scope, transport, subprotocols)
         self.path_params = path_params
         self.name = name
-        self.state = state
+        self._app_state = state
         self.draining = draining
         self._discard = discard
         self._nursery: trio.Nursery | None = None
@@ -76,6 +74,11 @@ class WebSocket(Answerable):
     def unwrap(self) -> "WebSocket":
         """Return this object; of the `websocket` proxy, the object behind it."""
         return self
+
+    @cached_property
+    def state(self) -> sdict:
+        """What the app's lifespan yielded, copied for this connection; anything may be added."""
+        return sdict({**self._app_state, **self._scope.get("state", {})})
 
     # The life
 
@@ -174,7 +177,7 @@ class WebSocket(Answerable):
 
     def _open_sends(self, unanswered: Unanswered) -> None:
         # Not while some wait in line: they would be overtaken.
-        if not unanswered.sends.is_taken:
+        if not unanswered.has_line:
             self._send = (self._flow or self._transport).send
             self._unanswered = None
 
@@ -255,7 +258,7 @@ class WebSocket(Answerable):
         # In line, so that none is overtaken by one that comes when all of them may go.
         unanswered = self._unanswered
         if unanswered is not None:
-            async with unanswered.sends:
+            async with unanswered.line:
                 await self.accept()
             self._open_sends(unanswered)
         await (self._flow or self._transport).send(message)

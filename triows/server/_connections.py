@@ -116,9 +116,17 @@ class Connections:
     ) -> None:
         offer = scope["extensions"][EXTENSION]
         started_at = trio.current_time()
+        failures: list[Exception] = []
         try:
-            has_failed = await self._call_app(scope, offer, channel)
-            await channel.end(has_failed=has_failed)
+            try:
+                # No coroutine of our own between: it would stay as long as the connection does.
+                await self._app(scope, offer.receive, offer.send)
+            except* Exception as group:
+                # In here, or those beside a cancellation would be lost with it.
+                failures = [leaf for leaf in leaves_of(group) if not channel.is_departure(leaf)]
+                for failure in failures:
+                    log_failure("an app failed", failure=failure)
+            await channel.end(has_failed=bool(failures))
             if channel.is_used and self._config.accesslog:
                 await self._log_access(scope, channel.status, trio.current_time() - started_at)
         finally:
@@ -127,18 +135,6 @@ class Connections:
             self._wheel.discard(timer)
             del self._live[transport]
             self._changed.unpark_all()
-
-    async def _call_app(self, scope: Scope, offer: Offer, channel: Channel) -> bool:
-        """Call the app; return whether it has failed."""
-        failures: list[Exception] = []
-        try:
-            await self._app(scope, offer.receive, offer.send)
-        except* Exception as group:
-            # In here, or those beside a cancellation would be lost with it.
-            failures = [leaf for leaf in leaves_of(group) if not channel.is_departure(leaf)]
-            for failure in failures:
-                log_failure("an app failed", failure=failure)
-        return bool(failures)
 
     async def _log_access(self, scope: Any, status: int, seconds: float) -> None:
         # Its types name every kind of scope; ours are of any ASGI app.

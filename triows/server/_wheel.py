@@ -39,13 +39,14 @@ class Wheel:
         self._order: list[int] = []  # a heap of the slots
         self._past = -1  # the last slot that was looked at
         self._nap: trio.CancelScope | None = None
+        self._wake = self._place  # one for all timers
 
     def __len__(self) -> int:
         return sum(map(len, self._slots.values()))
 
     def add(self) -> WheelTimer:
         """Return a new timer."""
-        timer = WheelTimer(self._place)
+        timer = WheelTimer(self._wake)
         timer.slot = _NONE
         return timer
 
