@@ -48,6 +48,10 @@ class User:
         self.data += data
         self.on_take(data)
 
+    def blocked(self) -> None:
+        """Note it."""
+        self._note("blocked")
+
     def unblocked(self) -> None:
         """Note it."""
         self._note("unblocked")

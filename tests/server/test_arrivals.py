@@ -77,14 +77,14 @@ class TestListener:
         for sock in [*admitted, *clients]:
             sock.close()
 
-    @pytest.mark.parametrize("failure", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS])
+    @pytest.mark.parametrize("failure", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EIO])
     async def test_out_of_something(
         self,
         loopback_clock: trio.testing.MockClock,
         caplog: pytest.LogCaptureFixture,
         failure: int,
     ) -> None:
-        """It says so once, pauses, and goes on."""
+        """It says so once, pauses, and goes on; also if nobody knows what it is."""
         admitted: list[socket.socket] = []
         listening = Listening(failure, failure)
         async with house() as (pump, wheel):
@@ -166,6 +166,41 @@ class TestArrival:
 
         assert [(b"GET / HTTP/1.1\r\n\r\nrest", 18)] == heads
 
+    async def test_a_head_that_is_there(self) -> None:
+        """It is read at once."""
+        heads: list[bytes] = []
+        async with house() as (pump, wheel):
+            ours, theirs = tcp_pair()
+            theirs.send(b"GET / HTTP/1.1\r\n\r\n")
+            arrival = Arrival(
+                pump,
+                wheel,
+                ours,
+                None,
+                max_head=100,
+                on_head=lambda arrival, _: heads.append(arrival.data),
+            )
+            assert [b"GET / HTTP/1.1\r\n\r\n"] == heads
+            assert 0 == len(wheel)
+            arrival.abort()
+            theirs.close()
+
+    async def test_a_head_that_nobody_can_serve(self) -> None:
+        """What goes wrong with a head that is there is the admission's; nothing is left of it."""
+
+        def fail(*_: object) -> None:
+            raise LookupError
+
+        async with house() as (pump, wheel):
+            ours, theirs = tcp_pair()
+            theirs.send(b"GET / HTTP/1.1\r\n\r\n")
+            with pytest.raises(LookupError):
+                Arrival(pump, wheel, ours, None, max_head=100, on_head=fail)
+
+            assert (-1, 0, 0) == (ours.fileno(), len(pump), len(wheel))
+            assert b"" == theirs.recv(1)
+            theirs.close()
+
     async def test_too_long_a_head(self) -> None:
         """It is handed on without an end, to be refused."""
         ends: list[int] = []
@@ -216,6 +251,7 @@ class TestFarewell:
             wire.user = User()
             pump.register(ours.fileno(), wire)
             farewell = Farewell(wire, wheel, wheel.add(), b"no")
+            farewell.blocked()
             farewell.unblocked()
             peer = stream_of(theirs)
             await peer.send_all(b"but")

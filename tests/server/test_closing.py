@@ -48,6 +48,10 @@ class Side(Quiet):
         if not data:
             self.closing.end_of_stream()
 
+    def blocked(self) -> None:
+        """Hear that the peer does not read as fast as it is written to."""
+        self.outgoing.watch()
+
     def unblocked(self) -> None:
         """Hear that the peer reads again."""
         self.closing.unblocked()
@@ -427,7 +431,7 @@ class TestLost:
                 limits=Limits(),
                 source=side,
             )
-            side.closing._wire.user = side  # type: ignore[attr-defined]
+            side.closing._wire.user = side
             side.closing.end_of_stream()
             await side.closing.wait_gone()
 

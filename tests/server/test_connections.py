@@ -23,9 +23,13 @@ from tests.server.serving import (
     read_head,
     serving,
 )
+from tests.server.wires import MemoryWire
 from tests.support import lines, tracebacks
 from triows import App, Drain, Limits, websocket
 from triows._types import Receive, Scope, Send
+from triows.server._connections import Connections
+from triows.server._request_head import parse_head
+from triows.server._wheel import Wheel
 
 
 def config(**settings: Any) -> Config:
@@ -415,3 +419,41 @@ class TestDrain:
             await running.has_ended.wait()
 
         assert 5 <= trio.current_time() - started_at < 5.5
+
+
+class BrokenWire(MemoryWire):
+    """A wire whose socket cannot be told to pause."""
+
+    def set_reading(self, reading: bool) -> None:
+        """Fail to."""
+        raise LookupError
+
+
+class TestBehindTheHead:
+    """A client may send on before its handshake is answered."""
+
+    @each_way
+    async def test_it_is_kept(self, way: str, loopback_clock: trio.testing.MockClock) -> None:
+        """What has come with the head is received first."""
+        async with serving(echo_app, way) as running, running.open_stream() as stream:
+            await stream.send_all(handshake() + encode(Opcode.TEXT, b"early"))
+            received = b""
+            while not received.endswith(b"\r\n\r\n\x81\x05early"):
+                assert (data := await stream.receive_some())
+                received += data
+
+    async def test_a_failure_there(self) -> None:
+        """A connection that could not begin is none: nobody waits for it at the end."""
+        connections = Connections(echo_app, Config(), Wheel(), state={}, compression=None)
+        with pytest.raises(LookupError):
+            connections.open(
+                parse_head(handshake()),
+                BrokenWire(),
+                Wheel().add(),
+                is_secure=False,
+                client=None,
+                server=None,
+                rest=b"early",
+            )
+
+        assert 0 == len(connections)

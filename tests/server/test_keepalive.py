@@ -57,6 +57,10 @@ class Side:
         """Hear bytes of the peer."""
         self.ears.heard += 1
 
+    def blocked(self) -> None:
+        """Hear that the peer does not read as fast as it is written to."""
+        self.outgoing.watch()
+
     def unblocked(self) -> None:
         """Hear that the peer reads again."""
         self.outgoing.wake()

@@ -31,6 +31,10 @@ class Side:
     def take(self, data: bytes) -> None:
         """Hear nothing: nobody talks here."""
 
+    def blocked(self) -> None:
+        """Hear that the peer does not read as fast as it is written to."""
+        self._outgoing.watch()
+
     def unblocked(self) -> None:
         """Hear that the peer reads again."""
         self._outgoing.wake()
@@ -487,6 +491,17 @@ class TestSendTimeout:
 
             assert [(27, 1006, "peer has not read for 20 s")] == record.overruns
             nursery.cancel_scope.cancel()
+
+    async def test_stuck_after_the_call(self, autojump_clock: MockClock) -> None:
+        """It is reported as well if the kernel refuses only what was kept for the end of a turn."""
+        limits = Limits(send_timeout=20)
+        async with open_outgoing(room=3, is_lazy=True, limits=limits) as (outgoing, wire, line):
+            record = Record(line)
+            await outgoing.send("stuck")
+            assert not wire.is_blocked
+            await trio.sleep(100)
+
+            assert [(20, 1006, "peer has not read for 20 s")] == record.overruns
 
     async def test_slow_progress(self, autojump_clock: MockClock) -> None:
         """A peer that takes a byte now and then is waited for, however long it takes."""

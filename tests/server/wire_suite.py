@@ -85,13 +85,13 @@ class WireSuite:
             assert len(BULK) == wire.written + wire.unsent
             wire.write(b"more")
             assert len(BULK) + 4 == wire.written + wire.unsent
-            assert [] == user.log
+            assert ["blocked"] == user.log
 
             assert BULK + b"more" == await peer.receive(len(BULK) + 4)
             await user.until_told("unblocked")
             assert not wire.is_blocked
             await settle()
-            assert ["unblocked"] == user.log
+            assert ["blocked", "unblocked"] == user.log
             assert (len(BULK) + 4, 0) == (wire.written, wire.unsent)
 
     async def test_blocked_again(self) -> None:
@@ -103,7 +103,7 @@ class WireSuite:
                 await user.until(lambda: not wire.is_blocked)
             await settle()
 
-            assert ["unblocked"] * 3 == user.log
+            assert ["blocked", "unblocked"] * 3 == user.log
 
     async def test_progress_of_a_slow_peer(self) -> None:
         """A peer that reads a little is seen to make progress, though the wire stays blocked."""
@@ -116,7 +116,7 @@ class WireSuite:
             assert wire.is_blocked
             assert before < wire.written < len(BULK)
             assert len(BULK) == wire.written + wire.unsent
-            assert [] == user.log
+            assert ["blocked"] == user.log
 
     async def test_write_while_it_drains(self) -> None:
         """Small writes, while a big one is on its way, keep nobody from being unblocked."""
@@ -359,7 +359,7 @@ class WireSuite:
             wire.write(b"bye")
             wire.finish()
             await settle()
-            assert [] == user.log
+            assert ["blocked"] == user.log
             assert BULK + b"bye" == await peer.receive(len(BULK) + 3)
             await user.until_told("lost")
 
@@ -420,7 +420,7 @@ class WireSuite:
             else:
                 assert BULK == await peer.receive_rest()
             await settle()
-            assert ["unblocked"] == user.log
+            assert ["blocked", "unblocked"] == user.log
 
     async def test_both_end(self) -> None:
         """What was written reaches a peer that had said everything before, to the last byte."""

@@ -141,7 +141,9 @@ class MemoryWire:
         self.written += len(taken)
         self.unsent = len(self._kept)
         if self._kept:
-            self.is_blocked = True
+            if not self.is_blocked:
+                self.is_blocked = True
+                self.user.blocked()
             return
         self._unblock()
         self._end_if_written()

@@ -24,9 +24,16 @@ LINGER = 5.0
 """Seconds that a client has to read the answer that refuses it."""
 
 BACK_OFF = 0.1
-"""Seconds without accepting, after the process has run out of what a socket needs."""
+"""Seconds without accepting, after a failure that is nobody's but ours: for want of files, say."""
 
-_CAPACITY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+_THEIRS = frozenset(
+    {
+        *(errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EOPNOTSUPP, errno.ETIMEDOUT),
+        *(errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH),
+        *(errno.ECONNRESET, errno.ENOPROTOOPT),
+    }
+)
+"""What accepting fails with for the client's sake, who is gone again (accept(2))."""
 
 _EXCLUSIVE = 1 << 28
 """EPOLLEXCLUSIVE: of several processes that listen on one socket, not all are woken."""
@@ -59,10 +66,10 @@ class PumpListener:
             except BlockingIOError:
                 return
             except OSError as exc:
-                if exc.errno in _CAPACITY:
-                    self._back_off(exc)
-                    return
-                continue  # That client is gone again.
+                if exc.errno in _THEIRS:
+                    continue
+                self._back_off(exc)
+                return
             self._is_out_of = ""
             try:
                 sock.settimeout(0)
@@ -133,26 +140,39 @@ class Arrival:
         self._wheel = wheel
         self._max_head = max_head
         self._on_head = on_head
-        self.timer.set("first_bytes", trio.current_time() + FIRST_BYTES, self.abort)
         pump.register(sock.fileno(), self)
+        # Most clients send the head with the connection: it is there, or comes in a moment.
+        try:
+            is_waiting = self._read()
+        except Exception:
+            pump.give_up(sock.fileno(), self)
+            raise
+        if is_waiting:
+            self.timer.set("first_bytes", trio.current_time() + FIRST_BYTES, self.abort)
 
     def ready(self, _: int) -> None:
         """Read, and hand the socket on when the head is whole."""
+        self._read()
+
+    def _read(self) -> bool:
+        """Read; return whether there is more to wait for."""
         try:
             data = self.sock.recv(CHUNK)
         except BlockingIOError:
-            return
+            return True
         except OSError:
             data = b""
         if not data:
             self.abort()
-            return
+            return False
         seen = len(self.data)
         self.data += data
         end = end_of_head(self.data, seen)
-        if end >= 0 or len(self.data) > self._max_head:
-            self.timer.clear("first_bytes")
-            self._on_head(self, end)
+        if end < 0 and len(self.data) <= self._max_head:
+            return True
+        self.timer.clear("first_bytes")
+        self._on_head(self, end)
+        return False
 
     def abort(self) -> None:
         """Close the socket."""
@@ -177,6 +197,9 @@ class Farewell:
         """Read on, or the answer is lost in a reset; b"" says that it was read."""
         if not data:
             self._wire.finish()
+
+    def blocked(self) -> None:
+        """It has its deadline already."""
 
     def unblocked(self) -> None:
         """Nothing is waiting for that."""

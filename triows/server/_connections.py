@@ -73,8 +73,18 @@ class Connections:
         is_secure: bool,
         client: Address | None,
         server: Address | None,
-    ) -> tuple[ServerTransport, Callable[[], Awaitable[None]]]:
-        """Return the transport of a new connection, and the async function that serves it.
+        rest: bytes,
+    ) -> Callable[[], Awaitable[None]]:
+        """Return the async function that serves a new connection.
+
+        Args:
+            head: The handshake.
+            wire: Of the socket, which is watched already.
+            timer: Of the connection.
+            is_secure: It is one over TLS.
+            client: Of the socket.
+            server: Of the socket.
+            rest: What has come behind the head.
 
         Raises:
             BadRequest: The handshake is none.
@@ -99,8 +109,11 @@ class Connections:
             extensions={EXTENSION: Offer(transport, receive, send)},
         )
         self._check_host(scope)
+        wire.user = transport
+        if rest:
+            transport.take(rest)
         self._live[transport] = None
-        return transport, partial(self._serve, transport, timer, channel, scope)
+        return partial(self._serve, transport, timer, channel, scope)
 
     def _make_headers(self) -> RawHeaders:
         headers = self._config.response_headers("h11")

@@ -130,7 +130,6 @@ class Outgoing:
         return self._wire.is_blocked and self._wire.written < count
 
     async def _wait_unblocked(self) -> None:
-        self.watch()
         if self._unblocked is None:
             self._unblocked = trio.lowlevel.ParkingLot()
         await self._unblocked.park()
@@ -141,19 +140,14 @@ class Outgoing:
             raise self._line.ended()
         if self._wire.is_blocked or self._waiting:
             return self._queue(prepared, lane)
-        wire = self._wire
         # As `write`: no call between, on the way of every delivery.
-        wire.write(prepared.frame or _frame_of(prepared))
+        self._wire.write(prepared.frame or _frame_of(prepared))
         self.sent += 1
-        if wire.is_blocked:
-            self.watch()
         return True
 
     def _queue(self, prepared: Prepared, lane: Lane | None) -> bool:
         if self._outbox is None:
             self._outbox = Outbox(self._limits.outbox_bytes)
-        if self._wire.is_blocked:
-            self.watch()
         return self._outbox.put(prepared, lane)
 
     def _flush(self) -> None:
@@ -179,8 +173,6 @@ class Outgoing:
     def write(self, frame: bytes) -> None:
         """Write a frame, or part of the handshake, behind everything that was written."""
         self._wire.write(frame)
-        if self._wire.is_blocked:
-            self.watch()
 
     def wake(self) -> None:
         """Let everybody who waits look again; after the end nothing is left to wait for."""
@@ -193,7 +185,7 @@ class Outgoing:
     # A peer that does not read
 
     def watch(self) -> None:
-        """See to it that the peer reads on; to be called when the wire is blocked."""
+        """See to it that the peer reads on; to be called whenever the wire becomes blocked."""
         if self._watchdog is None:
             self._watchdog = Watchdog(
                 self._timer,

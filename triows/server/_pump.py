@@ -98,6 +98,10 @@ class Pump:
         if self._targets.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
+    def give_up(self, fd: int, target: Target) -> None:
+        """Abort a target that has failed, or whoever it had handed its socket over to before."""
+        _abort(self._targets.get(fd, target))
+
     def targets(self) -> list[Target]:
         """Return whoever has a socket here."""
         return list(self._targets.values())
@@ -127,8 +131,7 @@ class Pump:
                 target.ready(events)
             except Exception as exc:
                 log_failure("a connection is ended: reading it failed", failure=exc)
-                # It may have handed the socket over before it failed.
-                _abort(targets.get(fd, target))
+                self.give_up(fd, target)
 
     @trio.lowlevel.enable_ki_protection
     async def run_flusher(self) -> NoReturn:

@@ -169,6 +169,7 @@ class PumpWire:
         if not self.is_blocked:
             self.is_blocked = True
             self._watch()
+            self.user.blocked()
 
     def _keep_nothing(self) -> None:
         self._kept = ()

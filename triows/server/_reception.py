@@ -83,13 +83,14 @@ class Reception:
                 self._nursery.start_soon(self._bridge.serve, stream, arrival.data)
                 return
             wire = PumpWire(pump, sock)
-            transport, serve = self._connections.open(
+            serve = self._connections.open(
                 head,
                 wire,
                 arrival.timer,
                 is_secure=False,
                 client=_address_of(arrival.address),
                 server=_address_of(sock.getsockname()),
+                rest=arrival.data[end:],
             )
         except BadRequest as fault:
             answer = self._answer(fault)
@@ -97,10 +98,7 @@ class Reception:
             pump.hand_over(sock.fileno(), wire)
             Farewell(wire, self._wheel, arrival.timer, answer)
             return
-        wire.user = transport
         pump.hand_over(sock.fileno(), wire)
-        if len(arrival.data) > end:
-            transport.take(arrival.data[end:])
         self._nursery.start_soon(serve, name="triows connection")
 
     def _parse(self, data: bytes, end: int) -> RequestHead | None:
@@ -168,20 +166,18 @@ class Reception:
             if head is None:
                 await self._bridge.serve(stream, data)
                 return
-            transport, serve = self._connections.open(
+            serve = self._connections.open(
                 head,
                 wire,
                 timer,
                 is_secure=is_secure,
                 client=_address_of(plain.socket.getpeername()),
                 server=_address_of(plain.socket.getsockname()),
+                rest=data[end:],
             )
         except BadRequest as fault:
             await self._refuse(stream, fault)
             return
-        wire.user = transport
-        if len(data) > end:
-            transport.take(data[end:])
         shelter = trio.CancelScope(shield=True)
 
         async def run_wire() -> None:

@@ -109,9 +109,10 @@ class StreamWire:
             return
         self._kept.append(data)
         self.unsent += len(data)
-        if self.unsent > HIGH_WATER:
-            self.is_blocked = True  # until somebody is told that it is no longer
         self._writers.unpark_all()
+        if self.unsent > HIGH_WATER and not self.is_blocked:
+            self.is_blocked = True  # until somebody is told that it is no longer
+            self.user.blocked()
 
     async def _write(self) -> None:
         while True:

@@ -294,11 +294,13 @@ class ServerTransport:
             # Of several pings the last may be answered alone (RFC 6455 §5.5.3).
             if self._wire.is_blocked:
                 self._pong = encode_pong(event.payload)
-                # What has blocked it may have been flushed long after it was written.
-                self._outgoing.watch()
             else:
                 self._outgoing.write(encode_pong(event.payload))
         return 0
+
+    def blocked(self) -> None:
+        """Hear that the peer does not read as fast as it is written to."""
+        self._outgoing.watch()
 
     def unblocked(self) -> None:
         """Hear that the peer reads again."""

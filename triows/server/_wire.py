@@ -21,6 +21,9 @@ class WireUser(Protocol):
     def take(self, data: bytes) -> None:
         """Take bytes from the peer; b"" says that it sends no more."""
 
+    def blocked(self) -> None:
+        """Hear that `is_blocked` has become true, in a write or long after it."""
+
     def unblocked(self) -> None:
         """Hear that everything is with the kernel, after `is_blocked` was true."""
 
@@ -32,11 +35,13 @@ class Wire(Protocol):
     """Bytes in both directions, in order, and the end of them.
 
     Attributes:
+        user: Who is told.
         is_blocked: The peer does not read as fast as we write.
         unsent: Bytes that the kernel has not taken.
         written: Bytes that it has taken, ever: the progress of a write.
     """
 
+    user: WireUser
     is_blocked: bool
     unsent: int
     written: int
