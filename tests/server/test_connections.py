@@ -439,7 +439,8 @@ class TestBehindTheHead:
             await stream.send_all(handshake() + encode(Opcode.TEXT, b"early"))
             received = b""
             while not received.endswith(b"\r\n\r\n\x81\x05early"):
-                assert (data := await stream.receive_some())
+                data = await stream.receive_some()
+                assert data
                 received += data
 
     async def test_a_failure_there(self) -> None:
