@@ -27,7 +27,7 @@ from triows._lifespan import Lifespan, LifespanFunction, Ticket
 from triows._limits import Limits
 from triows._logs import log_failure, log_refusal, reporter_of
 from triows._modules import Module, ModuleGroup
-from triows._native import NativeTransport, claim_native
+from triows._native import claim_native
 from triows._origins import Origins, parse_origins
 from triows._pipes import check_pipes
 from triows._request import Request
@@ -209,7 +209,8 @@ class App(Module):
         if not trio.lowlevel.in_trio_task():
             await _refuse_other_loop(scope, receive, send)
         elif scope["type"] == "websocket":
-            await self._connect(scope, receive, send)
+            with self._lifespan.ticket() as ticket:
+                await self._connect(scope, receive, send, ticket)
         elif scope["type"] == "http":
             await self._handle_http(scope, receive, send)
         elif scope["type"] == "lifespan":
@@ -234,7 +235,9 @@ class App(Module):
         else:
             await answer_plainly(send, 404)
 
-    def _connect(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    def _connect(
+        self, scope: Scope, receive: Receive, send: Send, ticket: Ticket
+    ) -> Awaitable[None]:
         """Find out who serves a connection; return what is to be awaited for that.
 
         No coroutine of its own: it would stay as long as the connection does.
@@ -252,7 +255,9 @@ class App(Module):
         refusal = self._refusal(found[0], scope)
         if refusal is not None:
             return refuse_handshake(scope, receive, send, refusal)
-        return self._serve(found, scope, receive, send)
+        # Admitted before anything else may run: a burst must not get past `max_connections`.
+        ticket.admit()
+        return self._serve(found, scope, ticket, receive, send)
 
     def _match(self, scope: Scope, path: str, scheme: str | None = None) -> Found | None:
         """Find the route; what a converter of the app fails with is logged, and is a 500."""
@@ -283,27 +288,22 @@ class App(Module):
         return answer
 
     def _serve(
-        self, found: Found, scope: Scope, receive: Receive, send: Send
+        self, found: Found, scope: Scope, ticket: Ticket, receive: Receive, send: Send
     ) -> Coroutine[Any, Any, None]:
         options = found[0].options
-        # Admitted before anything else may run: a burst must not get past `max_connections`.
-        ticket = self._lifespan.admit()
         native = claim_native(scope, receive, send, options.limits, discard=options.discards)
         if native is not None:
-            return self._serve_natively(found, scope, ticket, native)
+            # No coroutine of its own, as above; and the server ends the task with it, so that
+            # nobody wants the current connection of before.
+            connection = self._begin(found, scope, ticket, native, in_own_task=False)
+            return connection.run(found[0].call, found[1])
         return self._serve_over_asgi(found, scope, ticket, receive, send)
-
-    async def _serve_natively(
-        self, found: Found, scope: Scope, ticket: Ticket, transport: NativeTransport
-    ) -> None:
-        with ticket, _Restored():
-            await self._run(found, scope, ticket, transport, in_own_task=False)
 
     async def _serve_over_asgi(
         self, found: Found, scope: Scope, ticket: Ticket, receive: Receive, send: Send
     ) -> None:
         options = found[0].options
-        with ticket, _Restored():
+        with _Restored():
             async with (
                 open_timer() as timer,
                 open_asgi_transport(
@@ -315,7 +315,8 @@ class App(Module):
                     discard=options.discards,
                 ) as transport,
             ):
-                await self._run(found, scope, ticket, transport, in_own_task=True)
+                connection = self._begin(found, scope, ticket, transport, in_own_task=True)
+                await connection.run(found[0].call, found[1])
 
     def _rules_of(self, route: Route) -> Rules:
         """Return the rules of a route, the same for all its connections while its pipes are."""
@@ -331,7 +332,7 @@ class App(Module):
             )
         return rules
 
-    def _run(
+    def _begin(
         self,
         found: Found,
         scope: Scope,
@@ -339,8 +340,8 @@ class App(Module):
         transport: Transport,
         *,
         in_own_task: bool,
-    ) -> Coroutine[Any, Any, None]:
-        """Make the connection that is the current one from now on; return the running of it."""
+    ) -> Connection:
+        """Make the connection that is the current one of this task from now on."""
         route, params = found
         websocket = WebSocket(
             scope,
@@ -357,7 +358,7 @@ class App(Module):
         ticket.attach(connection)
         current_websocket.set(websocket)
         current_place.set(Place(self.url, route.module.name, websocket, self.channels))
-        return connection.run(route.call, params)
+        return connection
 
 
 class _Restored:

@@ -55,9 +55,10 @@ class Stoppable(Protocol):
 
 
 class Ticket:
-    """A connection's place among the live ones, held from before there is a connection.
+    """A connection's place among the live ones, from `admit` to the end of its block.
 
-    The handshake is still to come from the server then, and the app may end meanwhile.
+    It is held from before there is a connection: the handshake is still to come from the
+    server then, and the app may end meanwhile.
     """
 
     __slots__ = ("_connection", "_lifespan", "_stop")
@@ -73,6 +74,10 @@ class Ticket:
     def __exit__(self, _: object, exc: BaseException | None, __: object) -> None:
         # A connection itself raises nothing: if it does, the server has cut it off.
         self._lifespan._sign_out(self, is_cut_off=exc is not None)
+
+    def admit(self) -> None:
+        """Count it as live from now on."""
+        self._lifespan._live.add(self)
 
     def attach(self, connection: Stoppable) -> None:
         """Name the connection; it is ended at once if it should have been already."""
@@ -196,16 +201,16 @@ class Lifespan:
             return Reject(503, headers={"Retry-After": "5"}), f"max_connections={bound} reached"
         return None
 
-    def admit(self) -> Ticket:
-        """Count a connection as live until the end of the block of the ticket."""
-        ticket = Ticket(self)
-        self._live.add(ticket)
-        return ticket
+    def ticket(self) -> Ticket:
+        """Return a ticket for what may become a connection."""
+        return Ticket(self)
 
     def _sign_out(self, ticket: Ticket, *, is_cut_off: bool) -> None:
+        if ticket not in self._live:
+            return  # It was refused, or is somebody else's.
         if is_cut_off:
             self._count_cut_off()
-        self._live.discard(ticket)
+        self._live.remove(ticket)
         self._gone.unpark_all()
 
     def _count_cut_off(self) -> None:

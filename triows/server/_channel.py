@@ -32,6 +32,18 @@ class Channel:
         client: For the log.
     """
 
+    # Apps of ours take the transport at once, and an idle connection keeps this all the same.
+    __slots__ = (
+        "_body",
+        "_client",
+        "_is_connected",
+        "_is_told",
+        "_limits",
+        "_response",
+        "_status",
+        "_transport",
+    )
+
     def __init__(self, transport: ServerTransport, limits: Limits, client: Address | None) -> None:
         self._transport = transport
         self._limits = limits
@@ -39,7 +51,7 @@ class Channel:
         self._is_connected = False
         self._is_told = False  # of the connect; also an app that has sent something first
         self._response: Event | None = None  # a refusal that has begun
-        self._body = bytearray()
+        self._body = b""
         self._status: int | None = None  # of a refusal that was sent
 
     @property
@@ -132,7 +144,7 @@ class Channel:
         if event.get("more_body", False):
             await trio.lowlevel.checkpoint()
             return
-        await self._reject(start["status"], _headers_of(start), bytes(self._body))
+        await self._reject(start["status"], _headers_of(start), self._body)
 
     async def _reject(self, status: int, headers: RawHeaders, body: bytes) -> None:
         await self._transport.reject(status, headers, body)
