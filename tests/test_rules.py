@@ -17,6 +17,7 @@ async def ask_nobody(_: Exception) -> Close | None:
 def test_rules_do_not_change() -> None:
     """A connection keeps the rules that it began with."""
     rules = Rules(
+        handler=ask_nobody,
         limits=Limits(),
         on_disconnect="drain",
         pipes=[],

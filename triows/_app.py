@@ -296,7 +296,7 @@ class App(Module):
             # No coroutine of its own, as above; and the server ends the task with it, so that
             # nobody wants the current connection of before.
             connection = self._begin(found, scope, ticket, native, in_own_task=False)
-            return connection.run(found[0].call, found[1])
+            return connection.run(found[1])
         return self._serve_over_asgi(found, scope, ticket, receive, send)
 
     async def _serve_over_asgi(
@@ -316,7 +316,7 @@ class App(Module):
                 ) as transport,
             ):
                 connection = self._begin(found, scope, ticket, transport, in_own_task=True)
-                await connection.run(found[0].call, found[1])
+                await connection.run(found[1])
 
     def _rules_of(self, route: Route) -> Rules:
         """Return the rules of a route, the same for all its connections while its pipes are."""
@@ -324,6 +324,7 @@ class App(Module):
         rules = self._rules.get(route.name)
         if rules is None or rules.pipes != pipes:
             rules = self._rules[route.name] = Rules(
+                handler=route.call,
                 limits=route.options.limits,
                 on_disconnect=route.options.on_disconnect,
                 pipes=pipes,

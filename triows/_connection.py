@@ -12,7 +12,6 @@ never handed to the server, which would log it again or die of it. Cancellation 
 import logging
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import trio
@@ -24,7 +23,7 @@ from triows._errors import Close, ConnectionClosed, Reject, StateError
 from triows._groups import leaves_of, unwrap
 from triows._logs import client_of, error_log, log_access, log_failure, reporter_of
 from triows._pipes import Pipeline
-from triows._rules import Handler, Rules
+from triows._rules import Rules
 from triows._transport import Transport
 from triows._types import Scope
 from triows._websocket import WebSocket
@@ -77,7 +76,7 @@ class Connection:
         self._failures: Sequence[Exception] = ()
         self._verdicts: Sequence[Verdict] = ()  # one a failure, in the same order
 
-    async def run(self, handler: Handler, params: Mapping[str, Any]) -> None:
+    async def run(self, params: Mapping[str, Any]) -> None:
         """Run the handler, inside its pipes, and end the connection as it deserves.
 
         Raises cancellation and what is no `Exception`, nothing else.
@@ -89,7 +88,7 @@ class Connection:
             if self._transport.closed is None and self._stop is None:
                 self._set_limits()
                 try:
-                    await self._live(handler, params)
+                    await self._live(params)
                 except* Exception as group:
                     self._failures = leaves_of(group)
                 finally:
@@ -117,19 +116,17 @@ class Connection:
         if self._scope is not None:
             self._scope.cancel(reason=reason)
 
-    def _live(self, handler: Handler, params: Mapping[str, Any]) -> Coroutine[Any, Any, None]:
+    def _live(self, params: Mapping[str, Any]) -> Coroutine[Any, Any, None]:
         # No coroutine of its own: it would stay as long as the connection does.
         if self._pipeline is None:
-            return self._call(handler, **params)
-        return self._call_through(self._pipeline, handler, params)
+            return self._call(**params)
+        return self._call_through(self._pipeline, params)
 
-    async def _call_through(
-        self, pipeline: Pipeline, handler: Handler, params: Mapping[str, Any]
-    ) -> None:
+    async def _call_through(self, pipeline: Pipeline, params: Mapping[str, Any]) -> None:
         with trio.CancelScope() as self._scope:
-            await pipeline.run(partial(self._call, handler), params)
+            await pipeline.run(self._call, params)
 
-    async def _call(self, handler: Handler, /, **params: Any) -> None:
+    async def _call(self, /, **params: Any) -> None:
         """Run the handler in its nursery; what comes out of it is as few groups as can be."""
         if self._is_begun:
             raise StateError("a pipe called its next_pipe twice: a handler runs once a connection")
@@ -141,10 +138,10 @@ class Connection:
                 # Without pipes there is nothing else to cancel.
                 self._scope = self._scope or nursery.cancel_scope
                 if self._in_own_task:
-                    nursery.start_soon(self._handle, handler, params, nursery)
+                    nursery.start_soon(self._handle, params, nursery)
                 else:
                     with _Handling(self, nursery):
-                        await handler(**params)
+                        await self._rules.handler(**params)
         except BaseExceptionGroup as group:
             failure = unwrap(group)
         self._is_over = False  # pipes may go on for as long as they like
@@ -152,11 +149,9 @@ class Connection:
         if failure is not None:
             raise failure
 
-    async def _handle(
-        self, handler: Handler, params: Mapping[str, Any], nursery: trio.Nursery
-    ) -> None:
+    async def _handle(self, params: Mapping[str, Any], nursery: trio.Nursery) -> None:
         with _Handling(self, nursery):
-            await handler(**params)
+            await self._rules.handler(**params)
 
     def _end_handler(self, nursery: trio.Nursery, failure: BaseException | None) -> bool:
         """Cancel the handler's tasks; return whether its failure is the usual end.

@@ -19,6 +19,7 @@ class Rules:
     """How a route wants its connections to live.
 
     Attributes:
+        handler: What is called, with the path parameters and what pipes have added.
         limits: The route's over the app's.
         on_disconnect: What becomes of a busy handler whose peer left.
         pipes: What lies around the handler, from the outside in.
@@ -26,6 +27,7 @@ class Rules:
         hub: The topics of the app.
     """
 
+    handler: Handler
     limits: Limits
     on_disconnect: OnDisconnect
     pipes: Sequence[Pipe]

@@ -29,11 +29,12 @@ class Timer:
 
     def __init__(self, wake: Callable[["Timer"], None]) -> None:
         self.wakes_at: float = math.inf
-        self._deadlines: dict[str, tuple[float, Callable[[], None]]] = {}
+        # A list: there are two or three, and a dict would be twice as large.
+        self._deadlines: list[tuple[float, str, Callable[[], None]]] = []
         self._wake = wake
 
     def __contains__(self, name: str) -> bool:
-        return name in self._deadlines
+        return any(name == other for _, other, _ in self._deadlines)
 
     def set(self, name: str, deadline: float, expire: Callable[[], None]) -> None:
         """Call `expire` once, by whoever keeps the timer, when the clock reaches the deadline.
@@ -41,29 +42,29 @@ class Timer:
         A deadline of the same name is replaced. `expire` must not block or raise;
         it may set deadlines, its own included.
         """
-        self._deadlines[name] = (deadline, expire)
+        self.clear(name)
+        self._deadlines.append((deadline, name, expire))
         if deadline < self.wakes_at:
             self.wakes_at = deadline
             self._wake(self)
 
     def clear(self, name: str) -> None:
         """Forget the deadline of that name, if there is one."""
-        self._deadlines.pop(name, None)
+        for i, (_, other, _) in enumerate(self._deadlines):
+            if name == other:
+                del self._deadlines[i]
+                return
 
     def expire_due(self) -> None:
         """Call what is due, and move `wakes_at` to the earliest deadline that is left."""
         now = trio.current_time()
         self.wakes_at = now  # what is set meanwhile wakes nobody: it is looked at below
-        due = [name for name, (deadline, _) in self._deadlines.items() if deadline <= now]
-        for name in due:
-            # One that fires may have cleared another.
-            _, expire = self._deadlines.pop(name, (now, _nothing))
-            expire()
-        self.wakes_at = min((at for at, _ in self._deadlines.values()), default=math.inf)
-
-
-def _nothing() -> None:
-    """Stand in for a deadline that was cleared while others fired."""
+        for due in [entry for entry in self._deadlines if entry[0] <= now]:
+            # One that fires may have cleared another, or set it anew.
+            if due in self._deadlines:
+                self._deadlines.remove(due)
+                due[2]()
+        self.wakes_at = min((at for at, _, _ in self._deadlines), default=math.inf)
 
 
 class Watchdog:
