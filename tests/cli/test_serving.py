@@ -1,5 +1,6 @@
 """One process that serves: its app is real, and its server a fake that does what it is told."""
 
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -89,6 +90,20 @@ def test_alone(shop: None, capsys: pytest.CaptureFixture[str]) -> None:
     (line,) = capsys.readouterr().err.splitlines()
     assert " listening on http://127.0.0.1:" in line
     assert line.endswith(f" (pid {os.getpid()})")
+
+
+def test_what_was_imported_is_left_alone(shop: None) -> None:
+    """While it serves the garbage collector looks only at what has come since."""
+    frozen: list[int] = []
+
+    def look() -> None:
+        frozen.append(gc.get_freeze_count())
+        interrupt()
+
+    serve_alone(settings(), Server(then=look).serve)
+
+    assert frozen[0] > 10_000
+    assert gc.get_freeze_count() < 10_000
 
 
 def test_target_that_does_not_exist(write: Write) -> None:
