@@ -93,7 +93,7 @@ class Pause:
     """There is more to parse, but there was so much that others should have a turn before."""
 
 
-FRAMES = 1000
+FRAMES = 128
 """Frames without an event after which there is a pause. The empty ones of a client that sends
 nothing else would take tens of milliseconds a read.
 """

@@ -39,8 +39,11 @@ _SHARE = 1024 * 1024
 A thousandth of what a client sends may be a compressed megabyte, or a ping.
 """
 
-_EVENT = 1024
-"""What an event without bytes counts as."""
+_EVENT = 8 * 1024
+"""What an event that reaches no inbox counts as, beside its bytes: it takes as long to handle."""
+
+_AT_ONCE = 0.0
+"""A deadline that has passed: whoever keeps the timer looks at it in the next turn."""
 
 
 class ServerTransport:
@@ -275,7 +278,7 @@ class ServerTransport:
     def _rest(self) -> None:
         """Go on with what is left of the read after the others had a turn."""
         self._is_resting = True
-        self.timer.set(_REST, trio.current_time(), self._end_rest)
+        self.timer.set(_REST, _AT_ONCE, self._end_rest)
         self.choose_reading()
 
     def _end_rest(self) -> None:

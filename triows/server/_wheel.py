@@ -60,9 +60,11 @@ class Wheel:
     def _place(self, timer: Timer) -> None:
         assert isinstance(timer, WheelTimer), "this wheel has made it"
         self.discard(timer)
-        # Never in one that was looked at: who is not quite due, by rounding, or wants to be
-        # called at once, again and again, would not let the turn end.
-        slot = max(math.ceil(timer.wakes_at / TICK), self._past + 1)
+        slot = math.ceil(timer.wakes_at / TICK)
+        if slot <= self._past:
+            # What has passed long ago comes with the next turn; but who is not quite due, by
+            # rounding, with the next tick, or there would be turn after turn until it is.
+            slot = self._past + (slot == self._past)
         waiting = self._slots.get(slot)
         if waiting is None:
             waiting = self._slots[slot] = set()
@@ -84,10 +86,16 @@ class Wheel:
     def _turn(self) -> None:
         # With a tolerance, or rounding could make a due slot not quite due, again and again.
         now = trio.current_time() / TICK + 1e-6
+        due: list[tuple[int, set[WheelTimer]]] = []
         while self._order and self._order[0] <= now:
-            self._past = slot = heappop(self._order)
-            for timer in self._slots.pop(slot):
-                if timer.slot == slot:  # or one before it in this slot has ended its connection
+            slot = heappop(self._order)
+            due.append((slot, self._slots.pop(slot)))
+            self._past = slot
+        # What is set meanwhile waits for the next turn: who wants to be called at once, again
+        # and again, would not let this one end.
+        for slot, timers in due:
+            for timer in timers:
+                if timer.slot == slot:  # or one before it has ended its connection
                     self._expire(timer)
 
     def _expire(self, timer: WheelTimer) -> None:
