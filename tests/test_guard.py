@@ -20,12 +20,29 @@ from triows._guard import CHUNK, STUCK, WORKER, GuardedServer, PatientLock, guar
 Act: TypeAlias = Callable[[Any], Awaitable[None]]
 
 
+class IdleTask:
+    """Waits for the next request, between two of them.
+
+    Attributes:
+        actions: What it was started with.
+    """
+
+    def __init__(self) -> None:
+        self.actions: list[str] = []
+
+    async def restart(self, action: str) -> None:
+        """Begin to wait, once another task has stopped to."""
+        await trio.lowlevel.checkpoint()
+        self.actions.append(action)
+
+
 class Connection:
     """What hypercorn builds for each connection: made of five things, and awaited."""
 
     def __init__(self, app: Any, act: Any, context: Any, state: Any, stream: Any) -> None:
         self.app = app
         self.send_lock: Any = trio.Lock()
+        self.idle_task = IdleTask()
         self._act: Act = act
         self._stream = Writing(self, stream)
 
@@ -393,6 +410,23 @@ class TestWrites:
         await serve(act, stream)
 
         assert below.is_closed
+
+
+class TestIdling:
+    """A connection waits for the next request."""
+
+    async def test_whatever_the_app_cancels(self) -> None:
+        """Also if the app of the last one has cancelled what hypercorn does behind its send."""
+
+        async def act(stream: Writing) -> None:
+            idle_task = stream.connection.idle_task
+            with trio.CancelScope() as response:
+                response.cancel()
+                await idle_task.restart("wait")
+
+            assert ["wait"] == idle_task.actions
+
+        await serve(act)
 
 
 class SlowStream:

@@ -10,7 +10,9 @@ from a subclass of hypercorn's own `TCPServer`, in which
   waited for: otherwise its tasks, and the socket, stay for ever;
 - a write that makes no progress for `send_timeout` closes the socket under it;
 - a frame that waits for another to be written is not lost by cancellation: it is encoded
-  already, and the peer's deflate context would be out of step.
+  already, and the peer's deflate context would be out of step;
+- an app that cancels its own last send, once it hears that its response is over, loses neither
+  the next request nor the end of a connection that has none.
 
 The worker looks `TCPServer` up when it starts to listen, which is after the app's lifespan
 has started: that is what makes this possible. Nothing here imports hypercorn.
@@ -98,6 +100,7 @@ class GuardedServer:
         self._server = server_class(partial(self._run_app, app), *args)
         self._read_data = self._server._read_data
         self._server._read_data = self._read
+        guard_idling(self._server)
         self._stream = args[-1]
         self._send_timeout = send_timeout
         self._websockets: set[Any] = set()  # hypercorn's streams whose app is running
@@ -159,6 +162,22 @@ def _log(failure: Exception) -> None:
         return  # The peer left.
     error_log.warning("hypercorn failed, and ended one connection for it: %r", failure)
     error_log.debug("hypercorn failed", exc_info=failure)
+
+
+def guard_idling(server: Any) -> None:
+    """Have a server wait for the next request, whatever the app of the last one cancels.
+
+    hypercorn tells an app that its response is over in the midst of the last send, and begins to
+    wait behind that. Apps that listen meanwhile, as Starlette's files do, cancel the send.
+    """
+    restart = server.idle_task.restart
+
+    async def restart_for_sure(*args: Any) -> None:
+        # Bounded: it stops a task, and starts one.
+        with trio.CancelScope(shield=True):
+            await restart(*args)
+
+    server.idle_task.restart = restart_for_sure
 
 
 class PatientLock(Turnstile):

@@ -49,6 +49,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": answer})
 
 
+LENGTH_1 = [(b"content-length", b"1")]
+
 FLOOD = bytes(50_000_000)
 """More than any socket takes before somebody reads."""
 
@@ -263,6 +265,39 @@ class TestHTTP:
             started = trio.current_time()
 
             assert await is_at_end(stream)
+            assert 7 == pytest.approx(trio.current_time() - started)
+
+    async def test_an_app_that_listens_while_it_responds(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """One that cancels its response when it hears that it is over, as Starlette's files do.
+
+        hypercorn tells it in the midst of its last send, and would lose what comes behind that:
+        the next request, or the end of a connection that has none.
+        """
+
+        async def listening(scope: Scope, receive: Receive, send: Send) -> None:
+            async def respond() -> None:
+                await trio.sleep(1)
+                await send({"type": "http.response.start", "status": 200, "headers": LENGTH_1})
+                await send({"type": "http.response.body", "body": b"x"})
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(respond)
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                nursery.cancel_scope.cancel()
+
+        config = Config()
+        config.keep_alive_timeout = 7
+        async with served(Bridge(listening, config, {})) as stream:
+            client = HTTPClient(stream)
+            assert b"x" == await client.post("/first")
+            assert b"x" == await client.post("/second")
+            started = trio.current_time()
+
+            with trio.fail_after(60):
+                assert await is_at_end(stream)
             assert 7 == pytest.approx(trio.current_time() - started)
 
 
