@@ -458,6 +458,8 @@ async def test_fragments_without_end() -> None:
     async def send(server: Server) -> None:
         nonlocal sent
         async with open_upgraded(server, "/never_reads") as stream:
+            # What is still on its way then is lost, and not worked through for seconds.
+            reset_on_close(stream)
             await stream.send_all(Frame(Opcode.TEXT, b"", fin=False).serialize(mask=True))
             while True:
                 await stream.send_all(fragments)
