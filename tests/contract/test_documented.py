@@ -15,7 +15,7 @@ import pytest
 import triows
 from tests.contract.test_public import DOORS, members
 from triows import Limits, _errors
-from triows.cli import _connect, _main, _publish, _run, _statuses
+from triows.cli import _connect, _main, _new, _publish, _run, _statuses
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 
@@ -196,12 +196,14 @@ def test_exit_statuses() -> None:
     """Each status that the code names is in the table of its command, and no other."""
     own = {str(value) for value in vars(_statuses).values() if isinstance(value, int)}
     connect = (0, _connect.BROKEN, _connect.MISUSED, _connect.REFUSED, _connect.INTERRUPTED)
+    new = (0, _statuses.MISUSED, _new.NOT_WRITTEN)
     publish = (0, _statuses.MISUSED, _publish.NO_BROKER)
 
     assert {name: statuses_in(text) for name, text in sections().items() if name != "routes"} == {
         "": {"0", str(_statuses.FAILED), str(_statuses.MISUSED)},
         "run": own - {str(_statuses.SIGNALLED)} | {"0", f"{_statuses.SIGNALLED} + n"},
         "connect": {str(status) for status in connect},
+        "new": {str(status) for status in new},
         "publish": {str(status) for status in publish},
     }
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 from triows._errors import TriowsError
-from triows.cli import _connect, _publish, _routes, _run
+from triows.cli import _connect, _new, _publish, _routes, _run
 from triows.cli._statuses import FAILED, MISUSED, SIGNALLED, CommandError
 from triows.cli._targets import TargetFailed
 
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="store_true", help="print the version, and exit")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _new.add_command(commands)
     _run.add_command(commands)
     _connect.add_command(commands)
     _publish.add_command(commands)

@@ -1,8 +1,8 @@
 """The exit statuses of the commands that serve or look at an app, and the error that carries one.
 
 What a shell, a supervisor or a container may act on; each has one meaning, and the documentation
-says it too. `triows connect` has statuses of its own, about the connection, and `triows publish`
-has one, about the broker.
+says it too. `triows connect` has statuses of its own, about the connection, `triows publish`
+has one, about the broker, and `triows new` one, about the disk.
 """
 
 FAILED = 1
