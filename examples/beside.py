@@ -1,41 +1,37 @@
-"""A server beside a program's own tasks: what they measure goes to whoever is connected.
+"""A server beside a program's own task: what it measures goes to whoever is connected.
 
     python -m examples.beside
 
-The first line says where it listens; connect to /readings there.
+The first line says where it listens; connect to /readings there:
+
+    triows connect ws://127.0.0.1:PORT/readings
 """
+
+from functools import partial
 
 import trio
 
-from triows import App, ConnectionClosed, serve, websocket
+from triows import App, channels, serve
 
 app = App(__name__)
-watchers = set()
 
 
-@app.websocket()
+@app.websocket(incoming="discard", on_disconnect="cancel")
 async def readings():
-    await websocket.accept()
-    watchers.add(websocket.unwrap())
-    async for _ in websocket:
-        pass
-    watchers.discard(websocket.unwrap())
+    await channels.join("readings")
+    await trio.sleep_forever()
 
 
 async def measure():
     while True:
+        await app.channels.publish("readings", f"{trio.current_time():.1f}")
         await trio.sleep(0.1)
-        for watcher in list(watchers):
-            try:
-                await watcher.send(f"{trio.current_time():.1f}")
-            except ConnectionClosed:
-                watchers.discard(watcher)
 
 
 async def main(bind="127.0.0.1:0"):
     async with trio.open_nursery() as nursery:
+        addresses = await nursery.start(partial(serve, app, bind=bind))
         nursery.start_soon(measure)
-        addresses = await nursery.start(lambda **status: serve(app, bind=bind, **status))
         print("listening on", *addresses, flush=True)
 
 

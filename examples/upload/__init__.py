@@ -1,0 +1,1 @@
+"""A page that uploads files, and shows how far they are."""

@@ -1,0 +1,1 @@
+"""A page on which everybody draws with everybody else."""
