@@ -4,12 +4,12 @@
 
 Then open http://127.0.0.1:8000/ in a browser, and drop files on the page. Another client connects
 to /upload/BYTES/NAME and sends the file in binary messages of up to 256 KiB. Each is answered with
-{"received": BYTES}, so a client can show how far it is, and send no more than what may be on its way;
-at the end comes {"stored": NAME}, and the connection is closed with 1000.
+{"received": BYTES}: so a client can show how far it is, and need not have more than a few on their
+way. At the end comes {"stored": NAME}, and the connection is closed with 1000.
 
-However many clients there are, and however large their files, only a few pieces of each are in memory.
-What is not whole, because its client left, fell silent or sent too much, is removed. Starlette, which
-serves the page, comes with `pip install triows[http]`.
+However many clients there are, and however large their files, few pieces of each are in memory.
+What is not whole, because its client left, fell silent or sent too much, is removed. Starlette,
+which serves the page, comes with `pip install triows[http]`.
 """
 
 import os

@@ -7,8 +7,8 @@ drawn:
 
     triows connect ws://127.0.0.1:8000/boards/plans
 
-A board remembers its last 5,000 lines for a day, so those who come later, or come back, see what the
-others see. Starlette, which serves the page, comes with `pip install triows[http]`.
+A board remembers its last 5,000 lines for a day, so those who come later, or come back, see what
+the others see. Starlette, which serves the page, comes with `pip install triows[http]`.
 """
 
 from pathlib import Path

@@ -22,9 +22,8 @@ EXAMPLES = ROOT / "examples"
 
 def target_of(path: Path) -> str:
     """Return what the command in an example's docstring serves."""
-    found = re.search(
-        r"^    hypercorn --worker-class trio (\S+:app)$", path.read_text(), re.MULTILINE
-    )
+    command = r"^    (?:\w+=\S+ )?(?:hypercorn --worker-class trio|triows run) (\S+:app)$"
+    found = re.search(command, path.read_text(), re.MULTILINE)
     assert found is not None, f"{path} does not say how it is run"
     return found[1]
 
