@@ -24,7 +24,8 @@ app = App(__name__)
 
 @app.websocket()
 async def account():
-    user, seconds = verify(websocket.query_params.token or "")
+    token = websocket.query_params.token
+    user, seconds = verify(token if isinstance(token, str) else "")  # missing, or there twice
     if user is None:
         raise Reject(401, "who are you?", headers={"WWW-Authenticate": "Bearer"})
     websocket.expire_after(seconds)

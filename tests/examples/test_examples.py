@@ -38,6 +38,14 @@ def test_every_example_says_how_it_is_run(path: Path) -> None:
         assert f"{module}:app" == target_of(path)
 
 
+def test_every_example_is_in_the_list() -> None:
+    """And whatever is listed exists."""
+    listed = re.findall(r"^\| `(\w+)` \|", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
+    there = [path.stem for path in EXAMPLES.iterdir() if path.suffix == ".py" or path.is_dir()]
+
+    assert sorted(set(there) - {"__pycache__"}) == sorted(listed)
+
+
 async def test_beside() -> None:
     """A Trio program serves beside its own task, whose readings every client gets."""
     process = await trio.lowlevel.open_process(
@@ -102,9 +110,9 @@ def token(user: str, seconds: float) -> str:
 async def test_auth() -> None:
     """A stranger sees 401; a token lets in, is refreshed by another, and expires with 4401."""
     async with serving(target_of(EXAMPLES / "auth.py"), folder=ROOT) as server:
-        for bad in ("/account", "/account?token=joe.99999999999.forged"):
+        for bad in ("", "?token=joe.99999999999.forged", "?token=a&token=b"):
             with pytest.raises(InvalidStatus) as rejection:
-                async with connect(server.ws(bad)):
+                async with connect(server.ws(f"/account{bad}")):
                     pass
             assert 401 == rejection.value.response.status_code
             assert b"who are you?" == rejection.value.response.body

@@ -28,8 +28,11 @@ function draw(line) {
   context.strokeStyle = line.colour;
   context.lineWidth = line.width;
   context.beginPath();
-  context.moveTo(...line.points[0]);
-  for (const point of line.points) context.lineTo(...point);
+  const [[x, y], ...others] = line.points;
+  context.moveTo(x, y);
+  // A path without any length is not drawn, so a dot has a little.
+  context.lineTo(x + 0.01, y);
+  for (const point of others) context.lineTo(...point);
   context.stroke();
 }
 
