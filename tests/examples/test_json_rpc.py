@@ -104,16 +104,12 @@ async def test_conversation() -> None:
         for quiet in (request("divide", [7, 0]), request("subtract"), [request("wait", [0])]):
             await client.send(json.dumps(quiet))
         assert result(2, 2) == await ask(client, request("divide", [4, 2], id=2))
+        # One that takes long holds up no other, and ends with the connection.
+        await client.send(json.dumps(request("wait", [60], id=1)))
+        assert result(2, 3) == await ask(client, request("divide", [4, 2], id=3))
 
     assert 1 == server.log.count("the method average failed")
     assert "ZeroDivisionError" in server.log
-
-
-async def test_calls_at_a_time() -> None:
-    """One that takes long holds up no other."""
-    async with example("json_rpc.py") as server, connect(server.ws("/rpc")) as client:
-        await client.send(json.dumps(request("wait", [60], id=1)))
-        assert result(2, 2) == await ask(client, request("divide", [4, 2], id=2))
 
 
 async def test_bound(autojump_clock: trio.testing.MockClock) -> None:

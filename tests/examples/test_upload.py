@@ -16,6 +16,9 @@ from tests.examples.served import example, page_of
 
 PIECE = 256 * 1024
 
+LARGE = 48 << 20
+"""Bytes of a file that is not to be in memory as a whole."""
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -45,7 +48,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 async def test_upload(folder: Path) -> None:
-    """Each piece is acknowledged, and the file is there once it is whole, and never before."""
+    """Each piece is acknowledged and not kept, and the file is there once it is whole."""
     content = random.Random(6).randbytes(3 * PIECE + 17)
     async with example("upload/app.py") as server:
         page = await page_of(server)
@@ -56,8 +59,14 @@ async def test_upload(folder: Path) -> None:
             (part,) = names_in(folder)
             assert part.startswith(".")
             answers = await send_file(client, content[PIECE:])
-        async with connect(server.ws("/upload/0/empty")) as client:
-            assert [{"stored": "empty"}] == await send_file(client, b"")
+        async with connect(server.ws("/upload/0/empty")) as nothing:
+            assert [{"stored": "empty"}] == await send_file(nothing, b"")
+        async with connect(server.ws(f"/upload/{LARGE}/large")) as large:
+            before = server.memory
+            assert {"stored": "large"} == (await send_file(large, bytes(LARGE)))[-1]
+            assert server.memory - before < LARGE / 4
+        assert LARGE == (folder / "large").stat().st_size
+        (folder / "large").unlink()
 
     assert [
         *({"received": size} for size in (2 * PIECE, 3 * PIECE, len(content))),
@@ -90,27 +99,24 @@ async def test_what_is_refused(folder: Path) -> None:
         for message, code in sent.items():
             closing = await see(server.ws("/upload/3/file"), message)
             assert code == getattr(closing, "code", None)
+        assert ["taken"] == names_in(folder)
+        await send_two_of_one_name(server.ws("/upload/4/file"))
 
-    assert ["taken"] == names_in(folder)
+    assert ["file", "taken"] == names_in(folder)
+    assert b"abyz" == (folder / "file").read_bytes()
     assert "mine" == (folder / "taken").read_text()
 
 
-async def test_two_of_one_name(folder: Path) -> None:
-    """The first that is whole is kept, and the other one is told so."""
-    async with example("upload/app.py") as server:
-        url = server.ws("/upload/4/file")
-        async with connect(url) as first, connect(url) as second:
-            for client in (first, second):
-                await client.send(b"ab")
-                await client.recv()
-            assert 2 == len(names_in(folder))
-            await second.send(b"yz")
-            assert Closed(1000) == await read_to_end(second)
-            await first.send(b"cd")
-            assert 4409 == (await read_to_end(first)).code
-
-    assert ["file"] == names_in(folder)
-    assert b"abyz" == (folder / "file").read_bytes()
+async def send_two_of_one_name(url: str) -> None:
+    """Send two files at a time: the first that is whole is kept, and the other is told so."""
+    async with connect(url) as first, connect(url) as second:
+        for client in (first, second):
+            await client.send(b"ab")
+            await client.recv()
+        await second.send(b"yz")
+        assert Closed(1000) == await read_to_end(second)
+        await first.send(b"cd")
+        assert 4409 == (await read_to_end(first)).code
 
 
 async def wait_empty(folder: Path) -> None:
@@ -140,18 +146,3 @@ async def test_what_is_not_whole(folder: Path) -> None:
             assert Closed(1001, "server draining") == await read_to_end(client)
 
     assert [] == names_in(folder)
-
-
-async def test_memory(folder: Path) -> None:
-    """A large file needs no more memory than a small one."""
-    content = bytes(64 << 20)
-    async with example("upload/app.py") as server:
-        async with connect(server.ws(f"/upload/{len(content)}/large")) as client:
-            await client.send(content[:PIECE])
-            await client.recv()
-            before = server.memory
-            answers = await send_file(client, content[PIECE:])
-            assert {"stored": "large"} == answers[-1]
-        assert server.memory - before < 16 << 20
-
-    assert len(content) == (folder / "large").stat().st_size
