@@ -1,11 +1,11 @@
 """Authentication: 401 for a stranger before accept, 4401 when a token has expired.
 
-    hypercorn --worker-class trio examples.auth:app
+    triows run examples.auth:app
 
 Then get a token for ten seconds, and use it:
 
     python -m examples.auth joe 10
-    python -m websockets "ws://127.0.0.1:8000/account?token=..."
+    triows connect "ws://127.0.0.1:8000/account?token=..."
 
 A message {"token": "..."} with a fresh one keeps the connection open.
 """

@@ -1,11 +1,11 @@
 """Prices: one task publishes them, and each client gets the newest of every symbol it can take.
 
-    hypercorn --worker-class trio examples.ticker:app
+    triows run examples.ticker:app
 
 Then watch them all, or those of one symbol:
 
-    python -m websockets ws://127.0.0.1:8000/prices
-    python -m websockets ws://127.0.0.1:8000/prices/OAK
+    triows connect ws://127.0.0.1:8000/prices
+    triows connect ws://127.0.0.1:8000/prices/OAK
 
 Nobody waits for a client that reads slowly: what it has not read yet is replaced by what is newer.
 """

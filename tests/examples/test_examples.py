@@ -12,9 +12,11 @@ import trio
 import trio.testing
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+import examples.auth
 import examples.clock
 from tests.e2e.clients import connect
 from tests.e2e.servers import ROOT, serving
+from tests.examples.served import example
 from triows import testing
 
 EXAMPLES = ROOT / "examples"
@@ -109,7 +111,7 @@ def token(user: str, seconds: float) -> str:
 
 async def test_auth() -> None:
     """A stranger sees 401; a token lets in, is refreshed by another, and expires with 4401."""
-    async with serving(target_of(EXAMPLES / "auth.py"), folder=ROOT) as server:
+    async with example("auth.py") as server:
         for bad in ("", "?token=joe.99999999999.forged", "?token=a&token=b"):
             with pytest.raises(InvalidStatus) as rejection:
                 async with connect(server.ws(f"/account{bad}")):
@@ -118,7 +120,8 @@ async def test_auth() -> None:
             assert b"who are you?" == rejection.value.response.body
         async with connect(server.ws(f"/account?token={token('joe.doe', 60)}")) as ws:
             assert "welcome, joe.doe" == await ws.recv()
-            await ws.send(f'{{"token": "{token("joe.doe", 1)}"}}')
+            fresh = examples.auth.issue("joe.doe", 1)  # type: ignore[no-untyped-call]
+            await ws.send(json.dumps({"token": fresh}))
             assert "another" in str(await ws.recv())
             with pytest.raises(ConnectionClosed) as closing:
                 await ws.recv()
@@ -161,7 +164,7 @@ async def test_page() -> None:
 
 async def test_ticker() -> None:
     """Everybody gets the prices; those of one symbol begin with its last one."""
-    async with serving(target_of(EXAMPLES / "ticker.py"), folder=ROOT) as server:
+    async with example("ticker.py") as server:
         # One after the other: this client cannot close before it has read what has come.
         async with connect(server.ws("/prices")) as everything:
             seen = {json.loads(await everything.recv())["symbol"] for _ in range(100)}
@@ -170,4 +173,3 @@ async def test_ticker() -> None:
 
     assert {"ASH", "ELM", "FIR", "OAK"} == seen
     assert {"OAK"} == {quote["symbol"] for quote in quotes}
-    assert server.failures == []
