@@ -28,6 +28,7 @@ from triows._errors import (
 from triows._limits import Limits
 from triows._modules import Module, ModuleGroup
 from triows._pipes import Pipe
+from triows._static import static
 from triows._urls import channels, url
 from triows._websocket import WebSocket
 from triows.server import AppFailed, Drain, serve
@@ -69,6 +70,7 @@ __all__ = [
     "channels",
     "sdict",
     "serve",
+    "static",
     "url",
     "websocket",
 ]

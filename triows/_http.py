@@ -93,9 +93,9 @@ async def answer_upgrade_required(scope: Scope, send: Send) -> None:
     await _answer(send, 426, "This is a WebSocket endpoint.\n", headers)
 
 
-async def answer_plainly(send: Send, status: int) -> None:
-    """Answer plain HTTP with no more than its status: 404 for what belongs to nobody."""
-    await _answer(send, status, f"{HTTPStatus(status).phrase}\n", [])
+async def answer_plainly(send: Send, status: int, headers: RawHeaders | None = None) -> None:
+    """Answer plain HTTP with little more than its status: 404 for what belongs to nobody."""
+    await _answer(send, status, f"{HTTPStatus(status).phrase}\n", headers or [])
 
 
 async def _answer(send: Send, status: int, text: str, headers: RawHeaders) -> None:
