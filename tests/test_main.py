@@ -31,20 +31,15 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_routes_of_an_example() -> None:
-    """The table of an example with two modules, as a shell shows it."""
+    """The table of an example with a module, as a shell shows it."""
     done = run("routes", "examples.chat:app")
 
     assert (0, "") == (done.returncode, done.stderr)
     rows = [re.split(" {2,}", line) for line in done.stdout.splitlines()]
     assert [
         ["PATH", "NAME", "PIPES", "HANDLER"],
-        ["/lobby/", "lobby.look", "Present", "examples.chat.look"],
-        [
-            "/rooms/<room:room>(/<int:count>)?",
-            "rooms.talk",
-            "Named, JsonStrings",
-            "examples.chat.talk",
-        ],
+        ["/rooms/<room:room>", "rooms.talk", "Named, Resuming, JSONPipe", "examples.chat.talk"],
+        ["/rooms", "overview", "JSONPipe", "examples.chat.overview"],
     ] == [[row[i] for i in (0, 1, 4, 5)] for row in rows]
 
 

@@ -1,4 +1,4 @@
-"""examples/chat.py, served as its first lines say: two modules, each with pipes of its own."""
+"""examples/chat, served as its first lines say; what its page makes of it is in tests/browser."""
 
 import json
 from collections.abc import AsyncGenerator
@@ -20,7 +20,7 @@ from tests.e2e.clients import (
 )
 from tests.e2e.servers import ROOT, Server, on_every_server, serving
 
-BIG = 1 << 16
+BIG = 60_000
 """Characters of a message of which a few hundred fill the buffers of a connection."""
 
 
@@ -41,44 +41,62 @@ class Member:
 
     async def say(self, text: str) -> None:
         """Say something in the room."""
-        await self.connection.send(json.dumps(text))
+        await self.connection.send(json.dumps({"say": text}))
 
     async def hear(self) -> dict[str, Any]:
-        """Return what is heard next."""
+        """Return what comes next."""
         heard: dict[str, Any] = json.loads(await self.connection.recv())
         return heard
 
+    async def hear_said(self) -> tuple[str, str]:
+        """Return what is said next, and by whom."""
+        said = (await self.hear())["data"]
+        return said["name"], said["text"]
+
+    async def hear_presence(self) -> tuple[str, str]:
+        """Return who comes or goes next."""
+        event = await self.hear()
+        return event["presence"], event["data"]["name"]
+
+    async def ask_who(self) -> list[str]:
+        """Return the names of all who are here."""
+        await self.connection.send('"who"')
+        return sorted(data["name"] for data in (await self.hear())["here"].values())
+
 
 @asynccontextmanager
-async def open_member(running: Server, path: str, name: str) -> AsyncGenerator[Member]:
-    """Enter a room, and hear that the room has noticed."""
-    async with connect(running.ws(f"{path}?name={name}")) as connection:
+async def open_member(
+    running: Server, room: str, name: str, **since: object
+) -> AsyncGenerator[tuple[Member, dict[str, Any]]]:
+    """Enter a room; the second is what it is told first."""
+    query = "&".join(f"{key}={value}" for key, value in {"name": name, **since}.items())
+    async with connect(running.ws(f"/rooms/{room}?{query}")) as connection:
         member = Member(connection)
-        assert name == (await member.hear())["welcome"]
-        yield member
+        yield member, await member.hear()
 
 
 @on_every_server
 async def test_each_room_hears_its_own(server: str) -> None:
     """What is said in a room is heard by its members and by nobody else, in one order."""
-    async with serving_chat(server) as running, AsyncExitStack() as stack:
-        joe = await stack.enter_async_context(open_member(running, "/rooms/blue", "joe"))
-        assert {"joined": "joe"} == await joe.hear()
-        ann = await stack.enter_async_context(open_member(running, "/rooms/blue", "ann"))
-        for member in (joe, ann):
-            assert {"joined": "ann"} == await member.hear()
-        bob = await stack.enter_async_context(open_member(running, "/rooms/red", "bob"))
-        assert {"joined": "bob"} == await bob.hear()
+    async with (
+        serving_chat(server) as running,
+        open_member(running, "lobby", "joe") as (joe, _),
+        open_member(running, "lobby", "ann") as (ann, _),
+        open_member(running, "garden", "bob") as (bob, _),
+    ):
+        assert ("join", "ann") == await joe.hear_presence()
+        assert ["ann", "joe"] == await ann.ask_who()
+        assert ["bob"] == await bob.ask_who()
 
         await joe.say("hello")
-        await ann.hear()
+        assert ("joe", "hello") == await ann.hear_said()
         await ann.say("größer, 猫")
         await bob.say("is anybody here?")
 
-        assert {"from": "joe", "text": "hello"} == await joe.hear()
+        assert ("joe", "hello") == await joe.hear_said()
         for member in (joe, ann):
-            assert {"from": "ann", "text": "größer, 猫"} == await member.hear()
-        assert {"from": "bob", "text": "is anybody here?"} == await bob.hear()
+            assert ("ann", "größer, 猫") == await member.hear_said()
+        assert ("bob", "is anybody here?") == await bob.hear_said()
 
 
 @on_every_server
@@ -86,128 +104,108 @@ async def test_a_member_that_leaves_is_announced(server: str) -> None:
     """Whether it closes or vanishes, the others hear it, after its last words."""
     async with (
         serving_chat(server) as running,
-        open_member(running, "/rooms/blue", "joe") as joe,
+        open_member(running, "lobby", "joe") as (joe, _),
     ):
-        await joe.hear()
-        async with open_member(running, "/rooms/blue", "ann") as ann:
+        async with open_member(running, "lobby", "ann") as (ann, _):
+            assert ("join", "ann") == await joe.hear_presence()
             await ann.say("good bye")
-        async with open_upgraded(running, "/rooms/blue?name=bob") as stream:
-            await stream.send_all(encode(Opcode.TEXT, b'"oops"'))
-            while await joe.hear() != {"from": "bob", "text": "oops"}:
-                pass
+            assert ("ann", "good bye") == await joe.hear_said()
+        assert ("leave", "ann") == await joe.hear_presence()
+        async with open_upgraded(running, "/rooms/lobby?name=bob") as stream:
+            assert ("join", "bob") == await joe.hear_presence()
+            await stream.send_all(encode(Opcode.TEXT, b'{"say": "oops"}'))
+            assert ("bob", "oops") == await joe.hear_said()
             reset_on_close(stream)
 
-        assert {"left": "bob"} == await joe.hear()
-        async with open_member(running, "/rooms/blue/9", "eve") as eve:
-            remembered = [await eve.hear() for _ in range(2)]
-
-    assert [
-        {"from": "ann", "text": "good bye"},
-        {"from": "bob", "text": "oops"},
-    ] == remembered
+        assert ("leave", "bob") == await joe.hear_presence()
+        assert ["joe"] == await joe.ask_who()
 
 
 @on_every_server
-async def test_pipes_of_the_rooms(server: str) -> None:
-    """The rooms want a name and JSON strings, each by a pipe; the types of the path come first."""
+async def test_what_was_said_before(server: str) -> None:
+    """Who comes gets all that is remembered; who comes back, what it has missed."""
     async with serving_chat(server) as running:
-        assert Refused(401, "say who you are: ?name=...") == await see(running.ws("/rooms/blue"))
-        assert 401 == (await refused(running, "/rooms/blue?name=joe&name=ann")).status
-        assert 404 == (await refused(running, "/rooms/black?name=joe")).status
-        assert 404 == (await refused(running, "/rooms/blue/many?name=joe")).status
-        for message in ("plain text", "7", '{"a": 1}', "[" * 100_000, b"\xff"):
-            seen = await see(running.ws("/rooms/blue?name=joe"), message)
-            assert Closed(1007, "send a JSON string") == seen
-
-
-async def refused(running: Server, path: str) -> Refused:
-    """Return how a handshake was answered that was not accepted."""
-    seen = await see(running.ws(path))
-    assert isinstance(seen, Refused), seen
-    return seen
-
-
-@on_every_server
-async def test_pipes_of_the_lobby(server: str) -> None:
-    """The lobby needs no name, speaks plain text, and its pipe counts who is there."""
-    async with serving_chat(server) as running:
-        for _ in range(2):
-            async with connect(running.ws("/lobby")) as first:
-                assert "1 in the lobby" == await first.recv()
-                async with connect(running.ws("/lobby/")) as second:
-                    assert "2 in the lobby" == await second.recv()
-
-
-@on_every_server
-async def test_urls_lead_from_module_to_module(server: str) -> None:
-    """The lobby's URLs lead into the rooms, and a room's back, and to what was said in it."""
-    async with serving_chat(server) as running, connect(running.ws("/lobby")) as lobby:
-        await lobby.recv()
-        lines = [str(await lobby.recv()) for _ in range(3)]
-        blue = lines[2].removesuffix(" nobody")
-        async with connect(running.ws(f"{blue}?name=the%20%26")) as connection:
-            joe = Member(connection)
-            welcome = await joe.hear()
-            await joe.hear()
-            await joe.say("hello")
-            await joe.hear()
-            await lobby.send("and now?")
-            now = [str(await lobby.recv()) for _ in range(3)]
-            async with connect(running.ws(welcome["history"])) as again:
-                await again.recv()
-                remembered = json.loads(await again.recv())
-            async with connect(running.ws(welcome["lobby"])) as back:
-                entered = await back.recv()
-
-    assert ["/rooms/red nobody", "/rooms/green nobody", "/rooms/blue nobody"] == lines
-    assert [*lines[:2], "/rooms/blue the &"] == now
-    assert "/rooms/blue/20?name=the%20%26" == welcome["history"]
-    assert {"from": "the &", "text": "hello"} == remembered
-    assert "2 in the lobby" == entered
-
-
-async def talk_until_missing(running: Server, name: str, joe: Member, *others: Member) -> None:
-    """Say big things, and hear them, until somebody is missing in the blue room."""
-    async with connect(running.ws("/lobby")) as lobby:
-        await lobby.recv()
-        while name in [str(await lobby.recv()) for _ in range(3)][-1]:
-            for number in range(20):
-                text = f"{number} ".ljust(BIG)
+        async with open_member(running, "lobby", "joe") as (joe, first):
+            for text in ("one", "two", "three"):
                 await joe.say(text)
-                for member in (joe, *others):
-                    assert {"from": "joe", "text": text} == await member.hear()
-            await lobby.send("and now?")
+                await joe.hear()
+        async with open_member(running, "lobby", "ann") as (ann, fresh):
+            everything = [await ann.hear_said() for _ in range(3)]
+        position = {"epoch": first["epoch"], "offset": 2}
+        async with open_member(running, "lobby", "joe", **position) as (joe, back):
+            missed = await joe.hear_said()
+            assert ["joe"] == await joe.ask_who()
+
+    assert (0, True) == (fresh["offset"], fresh["recovered"])
+    assert [("joe", "one"), ("joe", "two"), ("joe", "three")] == everything
+    assert (2, True) == (back["offset"], back["recovered"])
+    assert ("joe", "three") == missed
 
 
 @on_every_server
-async def test_a_member_that_does_not_read_holds_up_nobody(server: str) -> None:
-    """Others hear what fills the buffers and the queue of one that is stuck, and then its going."""
-    async with serving_chat(server) as running, AsyncExitStack() as stack:
-        joe = await stack.enter_async_context(open_member(running, "/rooms/blue", "joe"))
-        ann = await stack.enter_async_context(open_member(running, "/rooms/blue", "ann"))
-        async with open_upgraded(running, "/rooms/blue?name=stuck") as stuck:
-            for member in (joe, ann):
-                while await member.hear() != {"joined": "stuck"}:
-                    pass
-            await talk_until_missing(running, "stuck", joe, ann)
-            reset_on_close(stuck)
-
-        for member in (joe, ann):
-            assert {"left": "stuck"} == await member.hear()
+async def test_who_is_not_let_in(server: str) -> None:
+    """The rooms want a name, by a pipe, and JSON that they know; and there are only so many."""
+    async with serving_chat(server) as running:
+        nobody = Refused(401, "say who you are: ?name=...")
+        for query in ("", "?name=joe&name=ann", "?name=%20", f"?name={31 * 'x'}"):
+            assert nobody == await see(running.ws(f"/rooms/lobby{query}"))
+        # What is mounted at / is asked for rooms that there are not, and serves only files.
+        assert Refused(403) == await see(running.ws("/rooms/cellar?name=joe"))
+        for message in ("7", '"what"', '{"say": 7}', "[]"):
+            seen = await see(running.ws("/rooms/lobby?name=joe"), message)
+            assert Closed(1003, 'send {"say": "..."} or "who"') == seen
+        no_json: tuple[str | bytes, ...] = ("plain text", "[" * 10_000, b"\xff")
+        for bad in no_json:
+            seen = await see(running.ws("/rooms/lobby?name=joe"), bad)
+            assert isinstance(seen, Closed)
+            assert 1007 == seen.code
 
 
 @on_every_server
-async def test_a_member_that_reads_slowly_is_told(server: str) -> None:
-    """One that lets its queue fill and then reads gets all that was in it, and close 1013."""
+async def test_list_of_rooms(server: str) -> None:
+    """It tells where each room is, how many are in it, and when that changes."""
+    async with serving_chat(server) as running, connect(running.ws("/rooms")) as connection:
+        overview = Member(connection)
+        rooms = {told["room"]: told for told in [await overview.hear() for _ in range(3)]}
+        assert {"lobby", "garden", "kitchen"} == rooms.keys()
+        async with connect(running.ws(f"{rooms['garden']['url']}?name=the%20%26")) as garden:
+            assert ["the &"] == await entered(Member(garden))
+            assert {**rooms["garden"], "here": 1} == await overview.hear()
+        assert {**rooms["garden"], "here": 0} == await overview.hear()
+
+
+async def entered(member: Member) -> list[str]:
+    """Return who is in the room that was just entered."""
+    assert (await member.hear())["joined"]
+    return await member.ask_who()
+
+
+async def talk_until_gone(joe: Member, name: str, *others: Member) -> None:
+    """Say big things, and hear them, until somebody has left."""
+    text = "big ".ljust(BIG)
+    is_gone = False
+    while not is_gone:
+        await joe.say(text)
+        for member in (joe, *others):
+            while "presence" in (heard := await member.hear()):
+                assert ("leave", name) == (heard["presence"], heard["data"]["name"])
+                is_gone = True
+            assert text == heard["data"]["text"]
+
+
+@on_every_server
+async def test_a_member_that_does_not_read(server: str) -> None:
+    """It holds up nobody: the others hear all, and that it has gone; and it is told 1013."""
     async with serving_chat(server) as running, AsyncExitStack() as stack:
-        joe = await stack.enter_async_context(open_member(running, "/rooms/blue", "joe"))
-        await joe.hear()
-        url = running.ws("/rooms/blue?name=slow")
+        joe, _ = await stack.enter_async_context(open_member(running, "lobby", "joe"))
+        ann, _ = await stack.enter_async_context(open_member(running, "lobby", "ann"))
+        assert ("join", "ann") == await joe.hear_presence()
+        url = running.ws("/rooms/lobby?name=slow")
         slow = await stack.enter_async_context(connect(url, max_queue=1, compression=None))
-        assert {"joined": "slow"} == await joe.hear()
-        await talk_until_missing(running, "slow", joe)
+        for member in (joe, ann):
+            assert ("join", "slow") == await member.hear_presence()
+        await talk_until_gone(joe, "slow", ann)
 
         ending = await read_to_end(slow)
 
-        assert Closed(1013, "you read too slowly") == ending
-        assert {"left": "slow"} == await joe.hear()
+        assert Closed(1013, "too slow for topic 'room:lobby'") == ending

@@ -33,10 +33,10 @@ def target_of(path: Path) -> str:
 @pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.py")), ids=str)
 def test_every_example_says_how_it_is_run(path: Path) -> None:
     """The command names the example itself."""
-    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     if path.name == "beside.py":
         assert f"    python -m {module}\n" in path.read_text()
-    elif path.name != "__init__.py":
+    elif path.name != "__init__.py" or "import App" in path.read_text():
         assert f"{module}:app" == target_of(path)
 
 
@@ -130,22 +130,20 @@ async def test_auth() -> None:
 
 
 async def test_chat() -> None:
-    """Two in a room hear each other, and the lobby tells who they are; more is in tests/e2e."""
-    async with (
-        serving(target_of(EXAMPLES / "chat.py"), folder=ROOT) as server,
-        connect(server.ws("/rooms/blue?name=joe")) as joe,
-    ):
-        assert "welcome" in str(await joe.recv())
-        assert '{"joined": "joe"}' == await joe.recv()
-        async with connect(server.ws("/rooms/blue/10?name=ann")) as ann:
-            assert "welcome" in str(await ann.recv())
-            await ann.send('"hello"')
-            async with connect(server.ws("/lobby")) as lobby:
-                lines = [await lobby.recv() for _ in range(4)]
-        heard = [await joe.recv() for _ in range(3)]
+    """It has a page, with the script that comes with triows; more is in tests/e2e and browser."""
+    async with serving(target_of(EXAMPLES / "chat" / "__init__.py"), folder=ROOT) as server:
+        async with httpx.AsyncClient(base_url=server.http("")) as http:
+            page, script, ours = [
+                (await http.get(path)).text for path in ("/", "/chat.js", "/triows/triows.js")
+            ]
+        async with connect(server.ws("/rooms/lobby?name=joe"), origin=server.http("")) as joe:
+            assert json.loads(await joe.recv())["joined"]
+            await joe.send('{"say": "hello"}')
+            assert "hello" == json.loads(await joe.recv())["data"]["text"]
 
-    assert "/rooms/blue joe, ann" == lines[3]
-    assert ['{"joined": "ann"}', '{"from": "ann", "text": "hello"}', '{"left": "ann"}'] == heard
+    assert 'src="chat.js"' in page
+    assert 'from "/triows/triows.js"' in script
+    assert "export class Connection" in ours
 
 
 async def test_page() -> None:
