@@ -15,6 +15,7 @@ nox.options.sessions = [
     "contract",
     "coverage",
     "e2e",
+    "browser",
     "examples",
     "docs",
 ]
@@ -23,7 +24,7 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 PROJECT = nox.project.load_toml("pyproject.toml")
 CODE = [".ci", "benchmarks", "docs", "examples", "noxfile.py", "tests", "triows"]
 
-NOT_OF_MODULES = ("benchmarks", "conformance", "contract", "docs", "e2e", "examples")
+NOT_OF_MODULES = ("benchmarks", "browser", "conformance", "contract", "docs", "e2e", "examples")
 """Folders of `tests` that mirror no part of the package."""
 
 NOT_IN_TESTS = ",".join(f"ASYNC{n}" for n in (100, 105, 110, 112, 114, 124, 127, *range(900, 914)))
@@ -92,6 +93,13 @@ def e2e(session: nox.Session) -> None:
     """Real server processes, and clients that others wrote."""
     install(session, "test")
     session.run("pytest", "tests/e2e", *session.posargs)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Pages in Debian's Chromium; pictures of them are left in build/browser."""
+    install(session, "test")
+    session.run("pytest", "tests/browser", *session.posargs)
 
 
 @nox.session

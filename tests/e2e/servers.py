@@ -161,7 +161,12 @@ S = TypeVar("S", bound=Server)
 
 @asynccontextmanager
 async def starting(
-    app: str, *options: str, server: str = "hypercorn", folder: Path = APPS, bound: float = 60
+    app: str,
+    *options: str,
+    server: str = "hypercorn",
+    folder: Path = APPS,
+    bound: float = 60,
+    bind: str = "127.0.0.1:0",
 ) -> AsyncGenerator[Server]:
     """Run a server process around a block, and kill what is left of it afterwards.
 
@@ -174,12 +179,13 @@ async def starting(
             the options say otherwise.
         folder: The current directory of the server.
         bound: Seconds that the block may take.
+        bind: Where it listens; on a port of its own, unless it is to come back to one.
     """
     if server == "triows":
-        async with launching(app, *options, folder=folder, bound=bound) as ours:
+        async with launching(app, *options, folder=folder, bound=bound, bind=bind) as ours:
             yield ours
         return
-    command = ["-m", server, "--worker-class", "trio", "--bind", "127.0.0.1:0", *options, app]
+    command = ["-m", server, "--worker-class", "trio", "--bind", bind, *options, app]
     async with _process(Server, command, folder, bound) as started:
         yield started
 
@@ -217,14 +223,20 @@ async def _process(
 
 @asynccontextmanager
 async def serving(
-    app: str, *options: str, server: str = "hypercorn", folder: Path = APPS, bound: float = 60
+    app: str,
+    *options: str,
+    server: str = "hypercorn",
+    folder: Path = APPS,
+    bound: float = 60,
+    bind: str = "127.0.0.1:0",
 ) -> AsyncGenerator[Server]:
     """Like `starting`, but from the moment the server listens until it has ended by itself.
 
     It lives through the whole block, or is stopped by it; then it is asked to end and
     must exit with 0 soon. After the block its log is complete.
     """
-    async with starting(app, *options, server=server, folder=folder, bound=bound) as running:
+    started = starting(app, *options, server=server, folder=folder, bound=bound, bind=bind)
+    async with started as running:
         with trio.fail_after(START_TIMEOUT):
             await running.wait_started()
         yield running
