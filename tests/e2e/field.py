@@ -1,4 +1,4 @@
-"""The same few handlers on every library for WebSockets on Trio, each as its documentation has it."""
+"""The same few handlers on every library for WebSockets on Trio, as their documentation has it."""
 
 import math
 from collections import defaultdict
@@ -68,14 +68,27 @@ class House:
 
     Attributes:
         stop: Set when the server is asked to end.
+        is_over: Set when it has ended, for whatever reason.
         endings: Those of the handlers, by name.
         heard: What they have received.
     """
 
     def __init__(self) -> None:
         self.stop = trio.Event()
+        self.is_over = trio.Event()
         self.endings: defaultdict[str, Ending] = defaultdict(Ending)
         self.heard: list[str] = []
+
+    async def serve(  # noqa: ASYNC128  # what serves it does
+        self, serve: "Serve", *, task_status: trio.TaskStatus[int]
+    ) -> None:
+        """Have it served by a library, until that ends or breaks down."""
+        try:
+            await serve(self, task_status)
+        except* Exception:
+            assert not self.stop.is_set(), "it can be ended"
+        finally:
+            self.is_over.set()
 
     async def run(self, path: str, peer: Peer) -> None:
         """Run the handler of a path."""
@@ -108,6 +121,7 @@ class House:
         """Say more than anybody takes."""
         while True:
             await peer.send("x" * 100_000)
+            await trio.lowlevel.checkpoint()  # hypercorn's may be none
 
     async def is_busy(self, peer: Peer) -> None:
         """Listen later."""
@@ -126,9 +140,7 @@ async def on_triows(house: House, task_status: Started) -> None:
         await house.run(name, Peer(triows.websocket.receive_text, triows.websocket.send))
 
     async with trio.open_nursery() as nursery:
-        serve = partial(
-            triows.serve, app, bind="127.0.0.1:0", shutdown_trigger=house.stop.wait
-        )
+        serve = partial(triows.serve, app, bind="127.0.0.1:0", shutdown_trigger=house.stop.wait)
         (address,) = await nursery.start(serve)
         task_status.started(int(address.rpartition(":")[2]))
 
@@ -148,7 +160,7 @@ async def _on_hypercorn(app: ASGIApp, house: House, task_status: Started) -> Non
         task_status.started(int(address.rpartition(":")[2]))
 
 
-async def on_quart_trio(house: House, task_status: Started) -> None:
+async def on_quart_trio(house: House, task_status: Started) -> None:  # noqa: ASYNC128  # hypercorn's `serve` does
     """A Quart-Trio app on hypercorn."""
     app = QuartTrio(__name__)
 
@@ -157,10 +169,10 @@ async def on_quart_trio(house: House, task_status: Started) -> None:
         await quart.websocket.accept()
         await house.run(name, Peer(quart.websocket.receive, quart.websocket.send))
 
-    await _on_hypercorn(app, house, task_status)
+    await _on_hypercorn(app, house, task_status)  # type: ignore[arg-type]
 
 
-async def on_starlette(house: House, task_status: Started) -> None:
+async def on_starlette(house: House, task_status: Started) -> None:  # noqa: ASYNC128  # hypercorn's `serve` does
     """A Starlette app on hypercorn's trio worker."""
 
     async def handler(websocket: Any) -> None:
@@ -190,7 +202,7 @@ async def on_trio_websocket(house: House, task_status: Started) -> None:
 
 
 async def on_websockets(house: House, task_status: Started) -> None:
-    """websockets' server for Trio."""
+    """The server for Trio of `websockets`."""
 
     async def handler(websocket: websockets.trio.server.ServerConnection) -> None:
         assert websocket.request is not None

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from math import inf
 from typing import Any, TypeAlias
 
@@ -74,11 +75,12 @@ async def say_hello(client: ClientConnection) -> None:
     assert await client.recv() == "hello"
 
 
-async def is_served(client: ClientConnection) -> str:
+async def is_served(place: Place, client: ClientConnection) -> str:
     """Return what becomes of a client that has nothing to do with it."""
     try:
         await say_hello(client)
     except ConnectionClosed:
+        await place.house.is_over.wait()
         return "the server ends"
     return "go on"
 
@@ -95,7 +97,7 @@ async def stand_by_at_a_bug(place: Place) -> str:
         await say_hello(bystander)
         async with place.visit("fails") as client:
             await read_to_end(client)
-        return await is_served(bystander)
+        return await is_served(place, bystander)
 
 
 async def stand_by_at_malformed_handshakes(place: Place) -> str:
@@ -107,7 +109,7 @@ async def stand_by_at_malformed_handshakes(place: Place) -> str:
                 async with place.open_socket("echoes", lines) as stream:
                     with trio.move_on_after(1):
                         await drain(stream)
-        return await is_served(bystander)
+        return await is_served(place, bystander)
 
 
 async def leave_one_that_waits(place: Place) -> str:
@@ -159,7 +161,7 @@ async def close_with_a_code(place: Place) -> str:
 def code_in(exc: Any) -> str:
     """Return the close code that the exception of some library tells."""
     for name in ("info", "reason", "rcvd"):  # triows, trio-websocket, websockets
-        exc = getattr(exc, name, None) or exc
+        exc = exc if hasattr(exc, "code") else getattr(exc, name, exc)
     return str(getattr(exc, "code", "nothing"))
 
 
@@ -190,13 +192,10 @@ SCENARIOS: dict[str, Scenario] = {
 async def see(scenario: Scenario, name: str) -> str:
     """Play a scenario with a library."""
     house = House()
-    seen = ""
-    # What ends a server comes out here.
-    with suppress(BaseExceptionGroup):
-        async with trio.open_nursery() as nursery:
-            place = Place(house, await nursery.start(FIELD[name], house))
-            seen = await scenario(place)
-            nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(partial(house.serve, FIELD[name]))
+        seen = await scenario(Place(house, port))
+        nursery.cancel_scope.cancel()
     return seen
 
 
