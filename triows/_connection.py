@@ -20,6 +20,7 @@ from triows._channels import Memberships
 from triows._close import ABNORMAL, EXPIRED, GOING_AWAY, IDLE, INTERNAL_ERROR, CloseInfo
 from triows._endings import Ending, Rank, Stop, Verdict, fit, judge, judge_return, judge_stop
 from triows._errors import Close, ConnectionClosed, Reject, StateError
+from triows._grace import Grace
 from triows._groups import leaves_of, unwrap
 from triows._logs import client_of, error_log, log_access, log_failure, reporter_of
 from triows._pipes import Pipeline
@@ -70,8 +71,7 @@ class Connection:
         self._is_begun = False  # the handler was called
         self._is_over = False  # it has ended, and so has what it would end with
         self._stop: Stop | None = None
-        self._grace_reason = ""
-        self._grace_ends = 0.0
+        self._grace: Grace | None = None
         self._memberships: Memberships | None = None
         self._failures: Sequence[Exception] = ()
         self._verdicts: Sequence[Verdict] = ()  # one a failure, in the same order
@@ -273,23 +273,13 @@ class Connection:
             self._start_grace(str(info))
 
     def _start_grace(self, reason: str) -> None:
-        if self._rules.on_disconnect == "raise" or self._grace_reason:
-            return
-        self._grace_reason = reason
-        self._grace_ends = trio.current_time() + self._rules.limits.stall_timeout
-        self._grant_grace()
+        if self._rules.on_disconnect != "raise" and self._grace is None:
+            self._grace = Grace(self._timer, self._rules.limits, lambda: self._cancel(reason))
 
     def _delivered(self) -> None:
         # A handler that reads what was left is not busy elsewhere.
-        if self._grace_reason:
-            self._grant_grace()
-
-    def _grant_grace(self) -> None:
-        deadline = trio.current_time() + self._rules.limits.disconnect_grace
-        self._timer.set("disconnect_grace", min(deadline, self._grace_ends), self._end_grace)
-
-    def _end_grace(self) -> None:
-        self._cancel(self._grace_reason)
+        if self._grace is not None:
+            self._grace.grant()
 
     # The end
 

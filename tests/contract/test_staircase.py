@@ -19,7 +19,7 @@ STAIRS = (
         "_types",
     ),
     ("_errors", "_guard", "_limits"),
-    ("_converters", "_outbox"),
+    ("_converters", "_grace", "_outbox"),
     ("_broker",),
     ("_codecs", "_datastructures", "_endings", "_paths", "_pipes", "_transport"),
     (

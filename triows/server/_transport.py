@@ -42,9 +42,6 @@ A thousandth of what a client sends may be a compressed megabyte, or a ping.
 _EVENT = 8 * 1024
 """What an event that reaches no inbox counts as, beside its bytes: it takes as long to handle."""
 
-_AT_ONCE = 0.0
-"""A deadline that has passed: whoever keeps the timer looks at it in the next turn."""
-
 
 class ServerTransport:
     """The `NativeTransport` of our server, and the user of a wire.
@@ -278,7 +275,7 @@ class ServerTransport:
     def _rest(self) -> None:
         """Go on with what is left of the read after the others had a turn."""
         self._is_resting = True
-        self.timer.set(_REST, _AT_ONCE, self._end_rest)
+        self.timer.set(_REST, 0.0, self._end_rest)  # That has passed: in the next turn.
         self.choose_reading()
 
     def _end_rest(self) -> None:
