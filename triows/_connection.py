@@ -73,6 +73,7 @@ class Connection:
         self._stop: Stop | None = None
         self._grace: Grace | None = None
         self._memberships: Memberships | None = None
+        self._has_left_topics = False  # for good
         self._failures: Sequence[Exception] = ()
         self._verdicts: Sequence[Verdict] = ()  # one a failure, in the same order
 
@@ -212,14 +213,14 @@ class Connection:
     def memberships(self) -> Memberships:
         """The topics that it has joined."""
         if self._memberships is None:
-            self._memberships = Memberships(
-                self._rules.hub, self._websocket, self._transport, self._overrun
-            )
-            if self._is_over:
+            hub, lag = self._rules.hub, self._overrun
+            self._memberships = Memberships(hub, self._websocket, self._transport, lag)
+            if self._has_left_topics:
                 self._memberships.end()
         return self._memberships
 
     def _leave_topics(self) -> None:
+        self._has_left_topics = True
         if self._memberships is not None:
             self._memberships.end()
 

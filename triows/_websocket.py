@@ -286,7 +286,8 @@ class WebSocket(Answerable):
 
         Accepts the handshake, if that is still to be done. With `since` it returns when
         the peer has been sent what it had missed, at the pace at which it reads; newer
-        messages follow those, none twice and none left out. Cancelled, it has not joined.
+        messages follow those, none twice and none left out. Cancelled, it has not joined;
+        overtaken by a `leave` in another task, it returns as if that had come right behind.
 
         Args:
             topic: The name; what is published to it is configured by the app.
@@ -311,7 +312,10 @@ class WebSocket(Answerable):
         )
 
     async def leave(self, topic: str) -> None:
-        """Leave a topic; messages that wait for this peer still go out. Not joined: nothing."""
+        """Leave a topic; messages that wait for this peer still go out. Not joined: nothing.
+
+        Cancelled, it has left.
+        """
         await self._lifeline().memberships.leave(topic)
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:

@@ -14,10 +14,8 @@ from tests.support import lines
 from triows import (
     App,
     BrokerUnavailable,
-    ConnectionClosed,
     NotRunning,
     StateError,
-    WebSocket,
     testing,
     websocket,
 )
@@ -240,100 +238,6 @@ async def test_outside_of_a_run() -> None:
     assert 0 == hub.statistics("t").members
 
 
-async def test_joining_twice(autojump_clock: MockClock) -> None:
-    """A connection is in a topic once; it may leave and come back."""
-    app = App(__name__)
-
-    @app.websocket()
-    async def member() -> None:
-        await websocket.join("t", presence={})
-        with pytest.raises(StateError, match="has joined 't' already: leave it first"):
-            await websocket.join("t")
-        await websocket.leave("t")
-        await websocket.join("t", presence={})
-        await app.channels.publish("t", "once")
-        assert websocket.id in await app.channels.presence("t")
-        await websocket.receive()
-
-    async with testing.client(app) as client, client.websocket("/member") as peer:
-        assert "once" == await peer.receive()
-        await peer.receive_nothing()
-
-
-async def test_joining_after_the_end(autojump_clock: MockClock) -> None:
-    """A connection that has ended joins nothing any more, whoever asks."""
-    app = App(__name__)
-    kept: list[WebSocket] = []
-
-    @app.websocket()
-    async def member() -> None:
-        await websocket.accept()
-        kept.append(websocket.unwrap())
-
-    @app.websocket()
-    async def early() -> None:
-        await websocket.join("other")
-        kept.append(websocket.unwrap())
-
-    async with testing.client(app) as client:
-        for path in ("/member", "/early"):
-            async with client.websocket(path) as peer:
-                await peer.wait_closed()
-            with pytest.raises(ConnectionClosed):
-                await kept[-1].join("t")
-        assert 0 == app.channels.statistics().members
-
-
-@pytest.mark.parametrize("seconds", [0.5, 1.5, 2.5])
-async def test_joining_cancelled(autojump_clock: MockClock, seconds: float) -> None:
-    """Cancelled in any of its steps, the connection has not joined, and the broker is told."""
-    broker = ScriptedBroker()
-    broker.seconds = 1
-    app = App(__name__, broker=broker)
-    app.channels.configure("t", history=100)
-
-    @app.websocket()
-    async def member() -> None:
-        with trio.move_on_after(seconds):
-            await websocket.join("t", since=0, presence={})
-        assert 0 == app.channels.statistics().members
-        await websocket.receive()
-
-    async with testing.client(app) as client, client.websocket("/member"):
-        await trio.sleep(10)
-        assert 0 == app.channels.statistics().topics
-
-    names = [call[0] for call in broker.calls]
-    assert ["subscribe", "replay", "enter"][: int(seconds + 0.5)] == names[: int(seconds + 0.5)]
-    assert ("enter" in names) == ("leave" in names)
-    assert (seconds > 1) == ("unsubscribe" in names)
-
-
-async def test_recovering(autojump_clock: MockClock) -> None:
-    """Who joins with `since` is sent what was missed before anything else."""
-    app = App(__name__)
-    app.channels.configure("t", history=2)
-
-    @app.websocket()
-    async def member() -> None:
-        await websocket.accept()
-        for text in ("1", "2", "3"):
-            await app.channels.publish("t", text)
-        joined = await websocket.join("t", since=0)
-        assert not joined.recovered
-        await websocket.leave("t")
-        joined = await websocket.join("t", since=joined.position)
-        assert joined.recovered
-        await websocket.receive()
-
-    async with (
-        testing.client(app) as client,
-        app.channels.subscribe("t"),
-        client.websocket("/member") as peer,
-    ):
-        assert list("2323") == [await peer.receive() for _ in range(4)]
-
-
 async def test_presence(autojump_clock: MockClock) -> None:
     """Watchers hear of members, and members that end leave at once."""
     app = App(__name__)
@@ -377,28 +281,6 @@ async def test_threads_find_the_way() -> None:
         _ = hub.trio_token
     async with hub.running():
         assert trio.lowlevel.current_trio_token() is hub.trio_token
-
-
-async def test_leaving_cancelled(autojump_clock: MockClock) -> None:
-    """The connection has left all the same, and the broker is told behind it."""
-    broker = ScriptedBroker()
-    app = App(__name__, broker=broker)
-
-    @app.websocket()
-    async def member() -> None:
-        await websocket.join("t", presence={})
-        broker.seconds = 2
-        with trio.move_on_after(1):
-            await websocket.leave("t")
-        await websocket.leave("t")
-        await websocket.send("left")
-        await websocket.receive()
-
-    async with testing.client(app) as client, client.websocket("/member") as peer:
-        assert "left" == await peer.receive()
-        await trio.sleep(10)
-
-    assert ["leave", "unsubscribe", "leave"] == [call[0] for call in broker.calls[2:]]
 
 
 async def test_gaps_are_filled(autojump_clock: MockClock) -> None:

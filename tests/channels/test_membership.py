@@ -13,7 +13,7 @@ from tests.channels.ports import Somebody, Taking
 from tests.support import lines
 from triows import App, CloseInfo, ConnectionClosed, Limits, StateError, testing, websocket
 from triows._broker import Message, Position
-from triows._channels._membership import Membership, Port
+from triows._channels._membership import Joined, Membership, Port
 from triows._outbox import OVERHEAD, Lane, Overflow, Prepared, Tally
 from triows.testing._peer import Peer
 
@@ -261,6 +261,20 @@ async def test_what_waits_while_it_is_sent_the_old_ones(autojump_clock: MockCloc
 
     told = [json.loads(frame) for frame in wire.taken]
     assert [(4, True), (6, None)] == [(frame["offset"], frame.get("joined")) for frame in told]
+
+
+async def test_one_that_has_left_meanwhile() -> None:
+    """What has waited for it, or would tell it where it begins, does not go out any more."""
+    wire = Taking()
+    port = Port(Somebody(), wire, lambda *_: None)  # type: ignore[arg-type]
+    membership = Membership(port, "t", Lane("close", 2, Tally()), is_enveloped=True)
+    membership.hold()
+    assert membership.keep(message(1))
+    membership.has_left = True
+    await membership.send_position(Joined("t", None, recovered=False))
+    membership.release()
+
+    assert [] == wire.taken
 
 
 class Ended:

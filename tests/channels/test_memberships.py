@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from triows import App, Limits, testing, websocket
+from triows import App, ConnectionClosed, Limits, testing, websocket
 from triows.testing._peer import Peer
 
 
@@ -82,6 +82,30 @@ async def test_a_handler_that_fails(autojump_clock: MockClock) -> None:
         async with testing.client(app) as client, client.websocket("/member") as peer:
             await peer.wait_closed()
     assert 0 == app.channels.statistics().members
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+async def test_joining_after_the_end(autojump_clock: MockClock, *, is_ours: bool) -> None:
+    """A connection that has ended joins nothing, though its handler goes on, and had not before."""
+    app = App(__name__)
+    errors: list[Exception] = []
+
+    @app.websocket(on_disconnect="raise")
+    async def member() -> None:
+        await websocket.accept()
+        if is_ours:
+            await websocket.close(4000)
+        await trio.sleep(1)
+        try:
+            await websocket.join("t")
+        except ConnectionClosed as exc:
+            errors.append(exc)
+
+    async with testing.client(app) as client, client.websocket("/member") as peer:
+        peer.drop()
+        await trio.sleep(2)
+
+    assert 1 == len(errors)
 
 
 async def test_leaving_before_anything_was_joined(autojump_clock: MockClock) -> None:

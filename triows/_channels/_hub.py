@@ -6,33 +6,32 @@ the broker does, and a task of the hub tidies up behind them.
 """
 
 import os
-from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TypeAlias
 from uuid import uuid4
 
 import trio
 
 from triows._broker import Broker, BrokerSession, Message, Position, PresenceEvent, Replay
 from triows._channels._echo import Echo
-from triows._channels._membership import Joined, Membership, Port
+from triows._channels._membership import Membership
 from triows._channels._settings import (
     SettingsTable,
     Since,
     TopicSettings,
     check_overflow,
     check_topic,
-    parse_since,
 )
 from triows._channels._statistics import NOTHING, ChannelStatistics, Published
 from triows._channels._topic import Topic, summary
-from triows._codecs import encode_json
 from triows._errors import NotRunning, StateError
 from triows._groups import tasks_beside
 from triows._logs import error_log
 from triows._outbox import Lane, Overflow, size_of
 from triows._types import Data
+
+Chore: TypeAlias = Callable[[BrokerSession], Awaitable[None]]
 
 PROCESSES = "TRIOWS_PROCESSES"
 """The environment variable in which `triows run` tells its workers how many they are."""
@@ -68,7 +67,8 @@ class Hub:
         self._nursery: trio.Nursery | None = None
         self._token: trio.lowlevel.TrioToken | None = None
         self._topics: dict[str, Topic] = {}
-        self._chores: deque[tuple[Topic, str | None]] = deque()
+        self._chores: list[Chore] = []
+        self._unused: dict[Topic, None] = {}
         self._work = trio.lowlevel.ParkingLot()
         self._echoes: dict[str, Echo] = {}
         self._name = uuid4().hex
@@ -102,7 +102,7 @@ class Hub:
             finally:
                 self._session = self._nursery = self._token = None
                 self._topics.clear()
-                self._chores.clear()
+                self._chores, self._unused = [], {}
 
     @property
     def is_running(self) -> bool:
@@ -137,12 +137,15 @@ class Hub:
     async def _tidy_up(self, session: BrokerSession) -> None:
         """Tell the broker of members that have left, and of topics that nobody uses any more."""
         while True:
-            while not self._chores:
+            while not (self._chores or self._unused):
                 await self._work.park()
-            topic, member = self._chores.popleft()
-            if member is not None:
-                await session.leave(topic.name, member)
-            else:
+            chores, self._chores = self._chores, []
+            unused, self._unused = self._unused, {}
+            # Together, so that a thousand of them wait for the broker once.
+            async with trio.open_nursery() as nursery:
+                for chore in chores:
+                    nursery.start_soon(chore, session)
+            for topic in unused:
                 await self._close(topic, session)
 
     async def _close(self, topic: Topic, session: BrokerSession) -> None:
@@ -197,99 +200,32 @@ class Hub:
     def exit(self, topic: Topic) -> None:
         """Use a topic no more."""
         topic.users -= 1
-        if not topic.users:
-            self._do(topic, None)
+        # One of a run that has ended is nobody's concern.
+        if not topic.users and self._topics.get(topic.name) is topic:
+            self._unused[topic] = None
+            self._work.unpark_all()
 
-    def _do(self, topic: Topic, member: str | None) -> None:
-        self._chores.append((topic, member))
-        self._work.unpark_all()
+    def do(self, chore: Chore) -> None:
+        """Have something done soon, by a task of the hub, in this run."""
+        if self._session is not None:
+            self._chores.append(chore)
+            self._work.unpark_all()
 
     def _catch_up(self, topic: Topic) -> None:
         assert self._nursery is not None, "the broker is heard only while there is a session"
         self._nursery.start_soon(topic.catch_up, self.session)
-
-    # Members
-
-    async def join(
-        self,
-        port: Port,
-        name: str,
-        *,
-        envelope: bool,
-        since: Since,
-        presence: Any,
-        overflow: Overflow | None,
-    ) -> Joined:
-        """Make a connection a member of a topic; see `WebSocket.join`."""
-        encode_json(presence)  # What has no JSON form is our caller's mistake.
-        since = parse_since(since)
-        topic, lane = await self.enter(name, overflow)
-        if port.is_closed or name in port.memberships:
-            self.exit(topic)
-            raise port.refusal(name)
-        membership = Membership(port, name, lane, is_enveloped=envelope)
-        topic.members[port.name] = port.memberships[name] = membership
-        try:
-            joined = await self._begin(topic, membership, since)
-            if presence is not None:
-                membership.is_present = True
-                await self.session.enter(name, port.name, presence)
-        except BaseException:
-            self.forget(port, name)
-            raise
-        return joined
-
-    async def _begin(self, topic: Topic, membership: Membership, since: Since) -> Joined:
-        if since is None or not topic.settings.history:
-            membership.floor = topic.position
-            membership.tell_position(topic.position, recovered=False)
-            return Joined(topic.name, topic.position, recovered=False)
-        membership.hold()
-        replay = await self.replay(topic, since)
-        membership.floor = replay.position
-        joined = Joined(topic.name, replay.start, recovered=replay.is_complete)
-        await membership.send_position(joined)
-        for message in replay.messages:
-            await membership.send(message)
-        membership.release()
-        return joined
 
     async def replay(self, topic: Topic, since: Since) -> Replay:
         """Return what the history of a topic has since then."""
         start = since if isinstance(since, Position) else None
         return await self.session.replay(topic.name, start, topic.settings.retention)
 
-    async def leave(self, port: Port, name: str) -> None:
-        """End a membership; the broker is told behind it."""
-        await trio.lowlevel.checkpoint()
-        membership = port.memberships.get(name)
-        if membership is None:
-            return
-        topic, session = self._topics.get(name), self._session
-        is_present, membership.is_present = membership.is_present, False
-        self.forget(port, name)
-        if is_present and topic is not None and session is not None:
-            try:
-                # Not by a chore: who joins again at once must not be taken out by it.
-                await session.leave(name, port.name)
-            except trio.Cancelled:
-                self._do(topic, port.name)
-                raise
-
-    def forget(self, port: Port, name: str) -> None:
-        """End a membership now."""
-        membership = port.memberships.pop(name)
-        topic = self._topics.get(name)
-        if topic is not None and topic.members.pop(port.name, None) is not None:
-            if membership.is_present:
-                self._do(topic, port.name)
+    def remove(self, membership: Membership) -> None:
+        """Have a topic forget a member, unless it is of a run that has ended."""
+        topic = self._topics.get(membership.topic)
+        if topic is not None and topic.members.get(membership.port.name) is membership:
+            del topic.members[membership.port.name]
             self.exit(topic)
-
-    def forget_all(self, port: Port) -> None:
-        """End all memberships of a connection that has ended."""
-        port.is_closed = True
-        for name in list(port.memberships):
-            self.forget(port, name)
 
     # Publishing
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import trio
+
 from triows._broker import Message, Position, is_after
 from triows._channels._envelope import joined_frame, message_frame
 from triows._close import NORMAL, TRY_AGAIN_LATER, CloseInfo
@@ -47,6 +49,11 @@ class Port:
         transport: Takes the messages.
         on_lagging: Called once with a close code and a reason when it is too slow for a topic that
             closes such members.
+
+    Attributes:
+        memberships: Those of topics that it is in.
+        stale: Topics where the broker may have it present, and it is not.
+        turn: Held by who tells the broker of its presence.
     """
 
     __slots__ = (
@@ -56,7 +63,9 @@ class Port:
         "memberships",
         "name",
         "owner",
+        "stale",
         "transport",
+        "turn",
     )
 
     def __init__(
@@ -66,6 +75,8 @@ class Port:
         self.name: str = owner.id
         self.transport: Transport = transport
         self.memberships: dict[str, Membership] = {}
+        self.stale: set[str] = set()
+        self.turn: trio.Lock = trio.Lock()
         self.is_closed: bool = False
         self.is_lagging: bool = False
         self._on_lagging = on_lagging
@@ -90,6 +101,7 @@ class Membership:
     Attributes:
         is_enveloped: It gets JSON texts that say which topic and position they are of.
         is_present: It is among those who hear of presence.
+        has_left: It has ended, and gets nothing any more.
         floor: Messages up to this position it has, or does not want.
     """
 
@@ -99,6 +111,7 @@ class Membership:
         "_missed_at",
         "_send_nowait",
         "floor",
+        "has_left",
         "is_enveloped",
         "is_present",
         "port",
@@ -110,6 +123,7 @@ class Membership:
         self.topic = topic
         self.is_enveloped = is_enveloped
         self.is_present = False
+        self.has_left = False
         self.floor: Position | None = None
         self._lane = lane
         self._send_nowait = port.transport.send_nowait
@@ -171,7 +185,7 @@ class Membership:
 
     async def send_position(self, joined: Joined) -> None:
         """Tell it where it begins, if it speaks of that."""
-        if self.is_enveloped:
+        if self.is_enveloped and not self.has_left:
             frame = joined_frame(joined.topic, joined.position, recovered=joined.recovered)
             await self.port.transport.send(frame)
 
@@ -182,6 +196,8 @@ class Membership:
         """Send what has waited; from now on nothing does."""
         held, self._held = self._held, None
         assert held is not None, "it is released once"
+        if self.has_left:
+            return
         for position in self._missed_at:
             self.tell_position(position, recovered=False)
         while held.holds(held.number):

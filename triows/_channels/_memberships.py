@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from triows._channels import _joining
 from triows._channels._hub import Hub
 from triows._channels._membership import Joined, Owner, Port
 from triows._channels._settings import Since
@@ -41,7 +42,8 @@ class Memberships:
         overflow: Overflow | None,
     ) -> Joined:
         """Become a member of a topic; see `WebSocket.join`."""
-        return await self._hub.join(
+        return await _joining.join(
+            self._hub,
             self._port,
             topic,
             envelope=envelope,
@@ -52,8 +54,8 @@ class Memberships:
 
     async def leave(self, topic: str) -> None:
         """Be a member no more."""
-        await self._hub.leave(self._port, topic)
+        await _joining.leave(self._hub, self._port, topic)
 
     def end(self) -> None:
         """Leave every topic, and join none any more."""
-        self._hub.forget_all(self._port)
+        _joining.end(self._hub, self._port)
