@@ -175,6 +175,8 @@ class BrokerSession(ABC):
             Where the topic stands, if it has history: the first position of a new
             epoch, offset 0, if nothing was ever published.
 
+        Cancelled, nothing has changed.
+
         Raises:
             BrokerUnavailable: It cannot be asked, and nothing has changed.
         """
@@ -212,7 +214,8 @@ class BrokerSession(ABC):
     async def enter(self, topic: str, member: str, data: Any) -> None:
         """Make a member of this process present, until it leaves or the session ends.
 
-        If the process dies the member is gone within the broker's lease.
+        If the process dies the member is gone within the broker's lease. Cancelled, it
+        may be present: have it leave.
 
         Args:
             topic: The topic.

@@ -10,6 +10,7 @@ from trio.testing import assert_checkpoints
 
 from tests.brokers.listeners import Recorder
 from triows._broker import Broker, Message, Position, Retention
+from triows._errors import BrokerUnavailable
 
 KEPT = Retention(3, 60.0)
 ALL = Retention(1000, 60.0)
@@ -200,6 +201,34 @@ class Behaviour:
             else:
                 del told[event.member]
         assert model == told
+
+    async def test_entering_cancelled(self, broker: Broker) -> None:
+        """Who was on its way, and leaves, is not there, from that moment on."""
+        async with broker.open(Recorder()) as session:
+            await session.enter("t", "b", None)
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(session.enter, "t", "a", None)
+                    await trio.lowlevel.checkpoint()
+                    scope.cancel()
+            await session.leave("t", "a")
+            assert {"b": None} == await session.presence("t")
+
+    async def test_after_the_end(self, broker: Broker) -> None:
+        """Nobody becomes present by a session that has ended, and nothing is heard by it."""
+        listener = Recorder()
+        async with broker.open(Recorder()) as other:
+            async with broker.open(listener) as session:
+                pass
+            with pytest.raises(BrokerUnavailable, match="the session has ended"):
+                await session.enter("t", "a", None)
+            with pytest.raises(BrokerUnavailable, match="the session has ended"):
+                await session.subscribe("t", None)
+            await session.leave("t", "a")
+            await session.unsubscribe("t")
+            await other.publish(Message("t", "hi"), None)
+            assert {} == await other.presence("t")
+        assert [] == listener.messages
 
     async def test_checkpoints(self, broker: Broker) -> None:
         """Every method is one."""

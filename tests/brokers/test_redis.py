@@ -187,6 +187,21 @@ async def test_nobody_answers(server: RedisServer) -> None:
                 await trio.sleep(0.01)
 
 
+async def test_leaving_while_it_is_away(server: RedisServer) -> None:
+    """Nobody waits for that, and who has left is not there when it is back."""
+    await server.wait_started()
+    async with RedisBroker(server.url).open(Recorder()) as session:
+        await session.enter("t", "a", 1)
+        await session.enter("t", "b", 1)
+        server.kill()
+        await until(lambda: not session.line.is_connected)  # type: ignore[attr-defined]
+        with trio.fail_after(1):
+            await session.leave("t", "a")
+        server.start()
+        while await session.presence("t") != {"b": 1}:
+            await trio.sleep(0.01)
+
+
 async def no_farewell(session: object) -> None:
     """Be dead before it can be said."""
     await trio.lowlevel.checkpoint()

@@ -94,7 +94,7 @@ async def test_a_server_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
     with redis_server() as server:
         async with connected(server, hearer, timeout=0.3) as line:
             server.kill()
-            await until(lambda: line._connection is None)
+            await until(lambda: not line.is_connected)
             with pytest.raises(BrokerUnavailable, match=r"no answer within 0\.3 seconds"):
                 await line.call(ECHO, ["k"])
             with pytest.raises(BrokerUnavailable, match="SUBSCRIBE"):
@@ -112,7 +112,7 @@ async def test_waiting_for_a_server() -> None:
     with redis_server() as server:
         async with connected(server, hearer) as line, trio.open_nursery() as nursery:
             server.kill()
-            await until(lambda: line._connection is None)
+            await until(lambda: not line.is_connected)
             nursery.start_soon(line.call, SCRIPTS[0], ["state", "log"], "epoch", 1, 1)
             nursery.start_soon(line.subscribe, b"c")
             await trio.sleep(0.5)  # for attempts that fail
@@ -155,12 +155,12 @@ async def test_a_connection_that_has_just_ended() -> None:
     with redis_server() as server:
         async with connected(server, Recorder()) as line:
             for use in (partial(line.subscribe, b"c"), partial(line.call, ECHO, ["k"])):
-                await until(lambda: line._connection is not None)
+                await until(lambda: line.is_connected)
                 assert line._connection is not None
                 line._connection.invalidate()
                 with pytest.raises(BrokerUnavailable, match="not usable"):
                     await use()
-                await until(lambda: line._connection is None)
+                await until(lambda: not line.is_connected)
 
 
 async def test_scripts_that_are_gone() -> None:
@@ -197,6 +197,19 @@ async def test_memory(options: tuple[str, ...], is_durable: bool) -> None:
             server.start()
 
     assert is_durable == (seen[0] == seen[1])
+
+
+async def test_after_the_end() -> None:
+    """Who waits for a line that has ended is told at once."""
+    with redis_server() as server, pytest.RaisesGroup(BrokerUnavailable, flatten_subgroups=True):
+        async with trio.open_nursery() as nursery:
+            async with connected(server, Recorder()) as line:
+                server.kill()
+                await until(lambda: not line.is_connected)
+                nursery.start_soon(line.call, ECHO, ["k"])
+                await wait_all_tasks_blocked()
+            with pytest.raises(BrokerUnavailable, match="the session has ended"):
+                await line.subscribe(b"c")
 
 
 async def test_never_connected() -> None:

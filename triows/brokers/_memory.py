@@ -23,6 +23,7 @@ from triows._broker import (
     Replay,
     Retention,
 )
+from triows._errors import BrokerUnavailable
 
 SWEEP = 10.0
 """Seconds after which topics that nobody uses, and whose messages are too old, are forgotten."""
@@ -45,6 +46,7 @@ class MemoryBroker(Broker):
         try:
             yield session
         finally:
+            session.is_over = True
             for topic in list(self._topics.values()):
                 topic.end(session)
             self.sweep()
@@ -133,11 +135,12 @@ class _Topic:
 
 class _MemorySession(BrokerSession):
     def __init__(self, broker: MemoryBroker, listener: Listener) -> None:
+        self.is_over = False
         self._broker = broker
         self._listener = listener
 
     async def subscribe(self, topic: str, retention: Retention | None) -> Position | None:
-        await trio.lowlevel.checkpoint()
+        await self._checkpoint()
         there = self._broker.topic(topic)
         there.listeners[self] = self._listener
         return None if there.retain(retention) is None else there.position
@@ -160,8 +163,14 @@ class _MemorySession(BrokerSession):
         there.retain(retention)
         return there.replay(since)
 
-    async def enter(self, topic: str, member: str, data: Any) -> None:
+    async def _checkpoint(self) -> None:
+        """Let others run; then nobody may become what nothing would end any more."""
         await trio.lowlevel.checkpoint()
+        if self.is_over:
+            raise BrokerUnavailable("the session has ended")
+
+    async def enter(self, topic: str, member: str, data: Any) -> None:
+        await self._checkpoint()
         self._broker.topic(topic).enter(self, member, data)
 
     async def leave(self, topic: str, member: str) -> None:

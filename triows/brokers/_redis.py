@@ -113,6 +113,7 @@ class _RedisSession(BrokerSession):
         # What Redis has to know of our members; a topic is there until it knows that it has none.
         self._present: dict[str, dict[str, bytes]] = {}
         self._renewal = trio.Event()
+        self._is_over = False
 
     def _key(self, topic: str, part: str) -> str:
         return f"{self._prefix}:{{{topic}}}:{part}"
@@ -188,19 +189,23 @@ class _RedisSession(BrokerSession):
 
     async def enter(self, topic: str, member: str, data: Any) -> None:
         told = encode_json(data).encode()
+        if self._is_over:  # Nobody would take it out.
+            await trio.lowlevel.checkpoint()
+            raise BrokerUnavailable("the session has ended")
         self._present.setdefault(topic, {})[member] = told
         try:
             await self._tell(ENTER, topic, member, told)
         except BaseException:
-            # If it has reached Redis, the next renewal takes it back.
+            # If it has reached Redis, `leave` or the next renewal takes it back.
             self._present.setdefault(topic, {}).pop(member, None)
             raise
 
     async def leave(self, topic: str, member: str) -> None:
-        members = self._present.get(topic)
-        if members is None or members.pop(member, None) is None:
+        if (members := self._present.get(topic)) is not None:
+            members.pop(member, None)
+        if not self.line.is_connected:
             await trio.lowlevel.checkpoint()
-            return
+            return  # All that is present is told when the line is back.
         try:
             await self._tell(LEAVE, topic, member)
         except BrokerUnavailable as exc:
@@ -241,6 +246,7 @@ class _RedisSession(BrokerSession):
 
     async def end(self) -> None:
         """Take our members out."""
+        self._is_over = True
         topics = set(self._present)
         self._present = {}
         await self._renew(topics)

@@ -58,6 +58,7 @@ class Line:
         self._timeout = timeout
         self._hearer = hearer
         self._connection: BaseConnection | None = None
+        self._is_over = False
         self._memory = ""
         self._waiting = trio.lowlevel.ParkingLot()
         self._wanted: set[bytes] = set()
@@ -71,6 +72,13 @@ class Line:
         Raises:
             BrokerUnavailable: The first connection could not be made.
         """
+        try:
+            await self._keep_connected(task_status)
+        finally:
+            self._is_over = True
+            self._waiting.unpark_all()
+
+    async def _keep_connected(self, task_status: trio.TaskStatus[None]) -> None:
         pause = 0.0
         is_new = True
         failure: BaseException | None = None
@@ -148,8 +156,15 @@ class Line:
 
     # What it is asked for
 
+    @property
+    def is_connected(self) -> bool:
+        """There is a connection, as far as is known."""
+        return self._connection is not None
+
     async def _connected(self) -> BaseConnection:
         while self._connection is None:
+            if self._is_over:
+                raise BrokerUnavailable("the session has ended")
             await self._waiting.park()
         return self._connection
 
