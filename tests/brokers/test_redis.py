@@ -168,6 +168,7 @@ async def test_nobody_answers(server: RedisServer) -> None:
         await session.enter("t", "stays", 1)
         await session.enter("t", "leaves", 1)
         server.freeze()
+        await session.leave("t", "leaves")
         calls: list[Any] = [
             session.publish(Message("t", ""), None),
             session.subscribe("other", None),
@@ -178,7 +179,6 @@ async def test_nobody_answers(server: RedisServer) -> None:
         for call in calls:
             with pytest.raises(BrokerUnavailable, match="Redis"):
                 await call
-        await session.leave("t", "leaves")
         server.thaw()
         await until(lambda: listener.lapses != [])
         assert "other" not in listener.lapses
