@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 import trio
@@ -96,6 +96,43 @@ async def test_another_epoch(autojump_clock: MockClock) -> None:
         assert [1, 2, ("new", 0, False), 1, 2, 3] == await offsets(peer)
 
 
+async def test_messages_of_an_epoch_that_has_passed(autojump_clock: MockClock) -> None:
+    """What came before the broker lost its memory, and had to wait, does not come behind it."""
+    broker = ScriptedBroker()
+    async with open_member(broker) as (_, peer):
+        broker.deliver(1)
+        broker.seconds = 1
+        broker.listener.lapse("t")
+        broker.deliver(2, 3)
+        broker.keep(1, epoch="new")
+        await trio.sleep(5)
+        broker.deliver(2, epoch="new")
+        broker.keep(1, 2, epoch="new")
+        broker.deliver(4)
+        await trio.sleep(5)
+        broker.deliver(3, epoch="new")
+
+        assert [1, ("new", 0, False), 1, 2, 3] == await offsets(peer)
+        assert 3 == len([call for call in broker.calls if call[0] == "replay"])
+
+
+async def test_a_lapse_while_a_gap_is_filled(autojump_clock: MockClock) -> None:
+    """The history is asked again: what it has said may be too old."""
+    broker = ScriptedBroker()
+    async with open_member(broker) as (_, peer):
+        broker.deliver(1)
+        broker.seconds = 2
+        broker.keep(1)
+        broker.listener.lapse("t")
+        await trio.sleep(1)
+        broker.listener.lapse("t")
+        await trio.sleep(2)
+        broker.keep(1, 2)
+        await trio.sleep(2)
+
+        assert [1, 2] == await offsets(peer)
+
+
 async def test_the_broker_was_away(autojump_clock: MockClock) -> None:
     """After a lapse the history is asked, again and again while the broker is away."""
     broker = ScriptedBroker()
@@ -105,6 +142,7 @@ async def test_the_broker_was_away(autojump_clock: MockClock) -> None:
         broker.listener.lapse("t")
         broker.listener.lapse("t")
         await trio.sleep(3.5)
+        broker.listener.lapse("t")
         asked = [call for call in broker.calls if call[0] == "replay"]
         assert 4 == len(asked)
         broker.is_away = False
@@ -199,12 +237,14 @@ async def test_presence_is_told_to_those_who_are_present(autojump_clock: MockClo
     async with (
         testing.client(app) as client,
         app.channels.presence_events("t") as events,
-        client.websocket("/onlooker") as onlooker,
-        client.websocket("/one") as one,
-        client.websocket("/bare") as bare,
+        AsyncExitStack() as stack,
     ):
+        peers = []
+        for name in ("onlooker", "one", "bare"):
+            peers.append(await stack.enter_async_context(client.websocket(f"/{name}")))
+            await wait_all_tasks_blocked()
+        onlooker, one, bare = peers
         assert ["join", "join"] == [(await events.receive()).kind for _ in range(2)]
-        await wait_all_tasks_blocked()
         frames = [await onlooker.receive_json() for _ in range(4)]
         assert 0 == sum("presence" in frame for frame in frames)
         frames = [await one.receive_json() for _ in range(4)]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-from triows._broker import BrokerSession, Message, Position, PresenceEvent, is_after
+from triows._broker import BrokerSession, Message, Position, PresenceEvent, Replay, is_after
 from triows._channels._envelope import message_frame, presence_frame
 from triows._channels._membership import Membership
 from triows._channels._settings import TopicSettings
@@ -57,6 +57,7 @@ class Topic:
         self.is_live = False
         self._on_gap = on_gap
         self._held: list[Message] | None = None  # while a gap is being filled
+        self._has_lapsed = False  # since the history was asked
 
     # From the broker
 
@@ -79,7 +80,9 @@ class Topic:
         """Hear that messages may have been missed."""
         if not self.settings.history:
             self._tell_gap(None)
-        elif self._held is None and self.position is not None:
+        elif self._held is not None:
+            self._has_lapsed = True
+        elif self.position is not None:
             self._held = []
             self._on_gap(self)
 
@@ -120,6 +123,10 @@ class Topic:
 
     def _hold(self, message: Message) -> None:
         assert self._held is not None, "messages wait only while a gap is being filled"
+        if message.position and self.position and message.position.epoch != self.position.epoch:
+            # Only the history knows which of the two is the newer one.
+            self._has_lapsed = True
+            return
         if len(self._held) >= self.settings.capacity:
             # They are in the history too, or there is another gap, which will be seen.
             self._held.clear()
@@ -127,12 +134,7 @@ class Topic:
 
     async def catch_up(self, session: BrokerSession) -> None:
         """Hand on what was missed, from the history, and then what has come meanwhile."""
-        while True:
-            try:
-                replay = await session.replay(self.name, self.position, self.settings.retention)
-                break
-            except BrokerUnavailable:
-                await trio.sleep(RETRY)
+        replay = await self._ask(session)
         held, self._held = self._held, None
         assert held is not None, "it is started once a gap"
         if not replay.is_complete:
@@ -142,6 +144,18 @@ class Topic:
         self.position = replay.position
         for message in held:
             self.deliver(message)
+
+    async def _ask(self, session: BrokerSession) -> Replay:
+        while True:
+            self._has_lapsed = False
+            try:
+                replay = await session.replay(self.name, self.position, self.settings.retention)
+            except BrokerUnavailable:
+                await trio.sleep(RETRY)
+                continue
+            # One that came meanwhile may be of something newer than the answer.
+            if not self._has_lapsed:
+                return replay
 
     def _tell_gap(self, position: Position | None) -> None:
         self.gaps += 1
