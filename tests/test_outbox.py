@@ -145,6 +145,30 @@ class TestPolicies:
         assert ["a", "b"] == everything_in(outbox)
         assert 1 == tally.dropped
 
+    @pytest.mark.parametrize("overflow", OVERFLOWS)
+    def test_what_is_never_dropped(self, overflow: Overflow) -> None:
+        """Messages of another lane make room, as their policy says; there is a bound, too."""
+        lane = Lane(overflow, 2, Tally())
+        before = Lane("close", 2, Tally(), lane)
+        outbox: Outbox[Prepared] = Outbox(2 * (OVERHEAD + 1))
+        for text in "ab":
+            outbox.put(Prepared(text, key=text), lane)
+        taken = [outbox.put(Prepared(text), before) for text in "XYZ"]
+
+        assert [overflow != "close"] * 2 + [False] == taken
+        assert (["a", "b"] if overflow == "close" else ["X", "Y"]) == everything_in(outbox)
+
+    @pytest.mark.parametrize(("overflow", "left"), [("drop_newest", "aX"), ("drop_oldest", "bX")])
+    def test_which_makes_room(self, overflow: Overflow, left: str) -> None:
+        """It is the newest, or the oldest."""
+        lane = Lane(overflow, 2, Tally())
+        outbox: Outbox[Prepared] = Outbox(2 * (OVERHEAD + 1))
+        for text in "ab":
+            outbox.put(Prepared(text), lane)
+        outbox.put(Prepared("X"), Lane("close", 2, Tally(), lane))
+
+        assert list(left) == everything_in(outbox)
+
     def test_a_large_message(self) -> None:
         """As many smaller and older ones go as it needs room."""
         tally = Tally()

@@ -90,16 +90,32 @@ class Lane:
             message is not taken, and whoever owns the connection closes it.
         capacity: Messages that may wait.
         tally: Counts each that does not get through.
+        before: Another lane, whose policy makes room for messages of this one; they
+            themselves are never dropped.
     """
 
-    __slots__ = ("capacity", "entries", "of_key", "overflow", "tally")
+    __slots__ = ("before", "capacity", "entries", "of_key", "overflow", "tally")
 
-    def __init__(self, overflow: Overflow, capacity: int, tally: Tally) -> None:
+    def __init__(
+        self, overflow: Overflow, capacity: int, tally: Tally, before: "Lane | None" = None
+    ) -> None:
         self.overflow = overflow
+        self.before = before
         self.capacity: int = capacity
         self.tally: Tally = tally
         self.entries: OrderedDict[Entry[Any], None] = OrderedDict()
         self.of_key: dict[str | None, Entry[Any]] = {}
+
+    def next_to_go(self) -> "Entry[Any] | None":
+        """Return which message makes room for another one of this lane, if one may."""
+        before = self.before
+        if before is None:
+            is_kept = self.overflow in ("close", "drop_newest")
+            return None if is_kept else next(iter(self.entries), None)
+        if len(self.entries) >= self.capacity or before.overflow == "close":
+            return None
+        in_turn = reversed if before.overflow == "drop_newest" else iter
+        return next(in_turn(before.entries), None)
 
 
 @dataclass(slots=True, eq=False)
@@ -150,11 +166,12 @@ class Outbox(Generic[ItemT]):
             if lane is None:
                 return False
             lane.tally.dropped += 1
-            if lane.overflow in ("close", "drop_newest") or not lane.entries:
+            entry = lane.next_to_go()
+            if entry is None:
                 return False
-            self._drop(next(iter(lane.entries)), lane)
+            self._drop(entry, lane.before or lane)
         self.number += 1
-        entry = Entry(item, self.number, lane)
+        entry: Entry[ItemT] = Entry(item, self.number, lane)
         self._entries.append(entry)
         self._count(item, 1)
         if lane is not None:

@@ -118,6 +118,92 @@ async def test_a_slow_member_that_is_closed(
     ]
 
 
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "latest"])
+@pytest.mark.parametrize("outbox_bytes", [1 << 20, 700])
+async def test_where_it_stands_is_not_dropped(
+    autojump_clock: MockClock, overflow: Overflow, outbox_bytes: int
+) -> None:
+    """Whatever a slow member misses, it is told where it began, and of gaps, each at its place."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker, limits=Limits(outbox_bytes=outbox_bytes))
+    app.channels.configure("t", overflow=overflow, capacity=3)
+
+    @app.websocket()
+    async def member() -> None:
+        await websocket.join("other")
+        await websocket.receive()
+        await websocket.join("t", envelope=True)
+        await websocket.receive()
+
+    async with testing.client(app) as client, client.websocket("/member") as slow:
+        await wait_all_tasks_blocked()
+        slow.stall()
+        broker.listener.deliver(Message("other", "is on the wire"))
+        await slow.send("join")
+        await wait_all_tasks_blocked()
+        for _ in range(3):
+            for i in range(10):
+                broker.listener.deliver(Message("t", str(i)))
+            broker.listener.lapse("t")
+        slow.resume()
+        assert "is on the wire" == await slow.receive()
+        frames = [json.loads(frame) for frame in await all_of(slow)]
+
+    assert frames[0]["joined"]
+    assert 4 == sum("joined" in frame for frame in frames)
+    assert (overflow == "latest" or outbox_bytes == 700) == (len(frames) < 7)
+
+
+async def test_too_many_gaps(autojump_clock: MockClock) -> None:
+    """A member that is told of one gap after the other, and reads nothing, is closed."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker, limits=Limits(close_timeout=1))
+    app.channels.configure("t", overflow="drop_oldest")
+
+    @app.websocket()
+    async def member() -> None:
+        await websocket.join("t", envelope=True)
+        await websocket.receive()
+
+    async with testing.client(app) as client, client.websocket("/member") as slow:
+        await wait_all_tasks_blocked()
+        slow.stall()
+        for _ in range(30):
+            broker.listener.lapse("t")
+        await wait_all_tasks_blocked()
+        assert 0 == app.channels.statistics().members
+        slow.resume()
+        assert 1013 == (await slow.wait_closed()).code
+
+
+async def test_joining_with_a_full_outbox(autojump_clock: MockClock) -> None:
+    """Where there is no room to be told where it begins it waits for some, and misses nothing."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker, limits=Limits(outbox_bytes=300))
+    app.channels.configure("other", overflow="drop_oldest")
+    app.channels.configure("t", overflow="drop_oldest")
+
+    @app.websocket()
+    async def member() -> None:
+        await websocket.join("other")
+        await websocket.receive()
+        await websocket.join("t", envelope=True)
+        await websocket.receive()
+
+    async with testing.client(app) as client, client.websocket("/member") as slow:
+        await wait_all_tasks_blocked()
+        slow.stall()
+        for i in range(9):
+            broker.listener.deliver(Message("other", str(i)))
+        await slow.send("join")
+        await wait_all_tasks_blocked()
+        broker.listener.deliver(Message("t", "new"))
+        slow.resume()
+        seen = [frame for frame in await all_of(slow) if "{" in frame]
+
+    assert [True, None] == [json.loads(frame).get("joined") for frame in seen]
+
+
 async def test_bytes_are_bounded_too(autojump_clock: MockClock) -> None:
     """However many messages may wait, they take no more than `outbox_bytes`."""
     app = ticker("drop_newest", Limits(outbox_bytes=2 * (OVERHEAD + 1)))
@@ -251,7 +337,7 @@ async def test_what_waits_while_it_is_sent_the_old_ones(autojump_clock: MockCloc
     port = Port(Somebody(), wire, lambda *_: None)  # type: ignore[arg-type]
     membership = Membership(port, "t", Lane("close", 2, Tally()), is_enveloped=True)
     membership.hold()
-    membership.tell_position(Position("e", 4), recovered=False)
+    membership.tell_gap(Position("e", 4))
     assert [True, True, False] == [membership.keep(message(i)) for i in (5, 6, 7)]
     membership.floor = Position("e", 5)
     assert port.is_lagging

@@ -57,9 +57,12 @@ async def join(
 
 async def _begin(hub: Hub, topic: Topic, membership: Membership, since: Since) -> Joined:
     if since is None or not topic.settings.history:
-        membership.floor = topic.position
-        membership.tell_position(topic.position, recovered=False)
-        return Joined(topic.name, topic.position, recovered=False)
+        joined = Joined(topic.name, topic.position, recovered=False)
+        if not membership.begin(joined.position):
+            membership.hold()
+            await membership.send_position(joined)
+            membership.release()
+        return joined
     membership.hold()
     replay = await hub.replay(topic, since)
     membership.floor = replay.position

@@ -13,6 +13,9 @@ from triows._errors import ConnectionClosed, StateError
 from triows._outbox import Lane, Outbox, Prepared
 from triows._transport import Transport
 
+POSITIONS = 16
+"""Frames that may wait for a member to be told where it stands: one for each gap."""
+
 HELD_BYTES = 1024 * 1024
 """Bytes of new messages that wait while a member is sent the older ones."""
 
@@ -109,6 +112,7 @@ class Membership:
         "_held",
         "_lane",
         "_missed_at",
+        "_positions",
         "_send_nowait",
         "floor",
         "has_left",
@@ -126,6 +130,8 @@ class Membership:
         self.has_left = False
         self.floor: Position | None = None
         self._lane = lane
+        # Never dropped: without them a client takes what follows for something else.
+        self._positions = Lane("close", POSITIONS, lane.tally, lane)
         self._send_nowait = port.transport.send_nowait
         self._held: Outbox[Message] | None = None
         self._missed_at: list[Position | None] = []  # while it was held
@@ -155,12 +161,26 @@ class Membership:
             self.port.lag(self.topic)
         return False
 
-    def tell_position(self, position: Position | None, *, recovered: bool) -> None:
-        """Tell it where it stands, if it speaks of that."""
+    def tell_gap(self, position: Position | None) -> None:
+        """Tell it where it goes on, if it speaks of that."""
         if self._held is not None:
             self._missed_at = [position]
-        elif self.is_enveloped:
-            self.offer(Prepared(joined_frame(self.topic, position, recovered=recovered)))
+        elif not self._tell(position):
+            self.port.lag(self.topic)
+
+    def _tell(self, position: Position | None) -> bool:
+        if not self.is_enveloped or self.port.is_lagging:
+            return True
+        frame = joined_frame(self.topic, position, recovered=False)
+        try:
+            return self._send_nowait(Prepared(frame), self._positions)
+        except ConnectionClosed:
+            return True  # It is about to leave.
+
+    def begin(self, position: Position | None) -> bool:
+        """Have it begin with new messages, after a position; return whether it could be told."""
+        self.floor = position
+        return self._tell(position) or self._refuse()
 
     # While it is sent what it has missed
 
@@ -199,7 +219,7 @@ class Membership:
         if self.has_left:
             return
         for position in self._missed_at:
-            self.tell_position(position, recovered=False)
+            self.tell_gap(position)
         while held.holds(held.number):
             message = held.take()
             if self.wants(message.position):

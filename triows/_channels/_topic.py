@@ -160,7 +160,7 @@ class Topic:
     def _tell_gap(self, position: Position | None) -> None:
         self.gaps += 1
         for membership in list(self.members.values()):
-            membership.tell_position(position, recovered=False)
+            membership.tell_gap(position)
         for subscription in list(self.subscriptions):
             subscription.lapse()
         for watcher in list(self.watchers):
