@@ -166,12 +166,12 @@ class Outbox(Generic[ItemT]):
             if lane is None:
                 return False
             lane.tally.dropped += 1
-            entry = lane.next_to_go()
-            if entry is None:
+            goes = lane.next_to_go()
+            if goes is None:
                 return False
-            self._drop(entry, lane.before or lane)
+            self._drop(goes, lane.before or lane)
         self.number += 1
-        entry: Entry[ItemT] = Entry(item, self.number, lane)
+        entry = Entry(item, self.number, lane)
         self._entries.append(entry)
         self._count(item, 1)
         if lane is not None:

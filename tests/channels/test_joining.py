@@ -33,6 +33,7 @@ class Peer:
     """
 
     closed: CloseInfo | None = None
+    is_full = False
 
     def __init__(self, hub: Hub, name: str = "me") -> None:
         self.id = name
@@ -42,12 +43,15 @@ class Peer:
     async def send(self, message: str) -> None:
         """Take a step for it."""
         await trio.lowlevel.checkpoint()
+        self.is_full = False
         assert self.send_nowait(Prepared(message))
 
     def send_nowait(self, prepared: Prepared, lane: Lane | None = None) -> bool:
         """Read a message, if it is still there."""
         if self.closed is not None:
             raise ConnectionClosed(self.closed, self)
+        if self.is_full:
+            return False
         self.got.append(json.loads(prepared.message))
         return True
 
@@ -255,6 +259,22 @@ async def test_publishing_while_joining() -> None:
         return step.has_acted
 
     await at_every_step(scenario)
+
+
+async def test_no_room_for_the_beginning() -> None:
+    """Then it waits for some, and so do new messages."""
+    async with open_hub() as (hub, nursery):
+        peer = Peer(hub)
+        peer.is_full = True
+        step = AtStep(8, lambda: nursery.start_soon(publish, hub))
+        await step.drive(
+            lambda: peer.memberships.join(
+                "t", envelope=True, since=None, presence=None, overflow="drop_newest"
+            )
+        )
+        await wait_all_tasks_blocked()
+        assert [3, 4] == [frame["offset"] for frame in peer.got]
+        peer.end()
 
 
 async def test_subscribing_cancelled() -> None:

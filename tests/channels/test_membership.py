@@ -319,8 +319,9 @@ async def test_the_excluded_is_excluded_from_history_too(autojump_clock: MockClo
 async def test_a_member_whose_connection_is_ending(autojump_clock: MockClock) -> None:
     """What is published while it ends is for the others; nobody fails."""
     port = Port(Somebody(), Ended(), lambda *_: None)  # type: ignore[arg-type]
-    membership = Membership(port, "t", Lane("close", 1, Tally()), is_enveloped=False)
+    membership = Membership(port, "t", Lane("close", 1, Tally()), is_enveloped=True)
 
+    assert membership.begin(None)
     assert not membership.offer(Prepared("hi"))
     port.lag("t")
     port.lag("t")
