@@ -30,14 +30,15 @@ def server(request: pytest.FixtureRequest) -> Generator[RedisServer]:
         yield server
 
 
+@pytest.mark.parametrize("sharded", [False, True])
 class TestPromises(Behaviour):
     """Those of every broker."""
 
     @pytest.fixture
-    async def broker(self, shared: RedisServer) -> Broker:
+    async def broker(self, shared: RedisServer, *, sharded: bool) -> Broker:
         """A new one, with keys of its own."""
         await shared.wait_started()
-        return RedisBroker(shared.url, prefix=uuid4().hex)
+        return RedisBroker(shared.url, prefix=uuid4().hex, sharded=sharded)
 
 
 async def test_age(shared: RedisServer) -> None:
@@ -194,7 +195,7 @@ async def test_leaving_while_it_is_away(server: RedisServer) -> None:
         await session.enter("t", "a", 1)
         await session.enter("t", "b", 1)
         server.kill()
-        await until(lambda: not session.line.is_connected)  # type: ignore[attr-defined]
+        await until(lambda: not session.line.is_connected())  # type: ignore[attr-defined]
         with trio.fail_after(1):
             await session.leave("t", "a")
         server.start()
@@ -261,6 +262,12 @@ def test_seconds(seconds: dict[str, Any]) -> None:
         RedisBroker("redis://localhost", **seconds)
 
 
+def test_a_prefix() -> None:
+    """It must not part the keys of a topic."""
+    with pytest.raises(ValueError, match="would part a topic's keys"):
+        RedisBroker("redis://localhost", prefix="a{}")
+
+
 def test_a_url_that_is_none() -> None:
     """It is said where it was written."""
     with pytest.raises(ValueError, match="begins with one of"):
@@ -270,7 +277,7 @@ def test_a_url_that_is_none() -> None:
 @pytest.fixture
 def no_coredis(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let it not be installed."""
-    monkeypatch.setitem(sys.modules, "coredis.pool", None)
+    monkeypatch.setitem(sys.modules, "triows.brokers._redis_address", None)
     return iter(())
 
 

@@ -10,7 +10,7 @@ async def test_names() -> None:
     """Redis compiles each of them, and calls it by the name that we do."""
     with redis_server() as server:
         await server.wait_started()
-        for script in SCRIPTS:
+        for script in (*SCRIPTS, *(script.sharded for script in SCRIPTS)):
             assert script.sha == await server.command("SCRIPT", "LOAD", script.text)
 
 
@@ -20,4 +20,11 @@ def test_one_slot(script: Script) -> None:
     calls = script.text.split("redis.call(")[1:]
     keys = [call.split(",")[1].strip(" )") for call in calls if "'TIME'" not in call]
     assert keys
-    assert all(key.startswith(("KEYS[", "members_of(", "key")) for key in keys)
+    assert all(key.startswith(("KEYS[", "members_of(", "key", "channel")) for key in keys)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_shards(script: Script) -> None:
+    """What publishes does so in a shard instead, and nothing else is changed."""
+    assert script.sharded.text == script.text.replace("'PUBLISH'", "'SPUBLISH'")
+    assert script.sharded.sharded is script.sharded

@@ -8,7 +8,7 @@ A message on the channel is `m`, its epoch and offset if it has some, a line fee
 msgpack. A presence event is `pj` or `pl`, the member, a line feed, and what it told in JSON.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
@@ -34,9 +34,8 @@ from triows._logs import error_log
 from triows.brokers._redis_scripts import ENTER, LEAVE, PUBLISH, RENEW, REPLAY, STAND, WHO, Script
 
 if TYPE_CHECKING:
+    from triows.brokers._redis_cluster import Cluster
     from triows.brokers._redis_line import Line
-
-_SCHEMES = ("redis://", "rediss://", "unix://")
 
 RENEWALS = 3
 """How often a lease is renewed before it would end."""
@@ -55,10 +54,18 @@ class RedisBroker(Broker):
     `appendfsync always`, where it cannot have. `SUBSCRIBE` and scripts have to be allowed, and
     `CONFIG GET` if that is to be found out.
 
+    In a cluster there is a connection to each node that has topics of this process, and they
+    follow their topics when those move. A node that takes over from another one is believed
+    nothing, so topics begin a new epoch there.
+
     Args:
         url: `redis://[[user]:password@]host[:port][/db]`, `rediss://` for TLS, or
-            `unix:///path`; Redis 6 or newer, or Valkey.
+            `unix:///path`; Redis 6 or newer, or Valkey. Of a cluster
+            `redis+cluster://host[:port][,host[:port]...]`, or `rediss+cluster://`: some of
+            its nodes.
         prefix: Begins the name of every key and channel.
+        sharded: Publish within the shard of a topic (`SPUBLISH`), where a cluster otherwise
+            hands each message to all of its nodes. Redis 7; all processes are to say the same.
         timeout: Seconds for an answer of Redis, with the wait for a connection. When there
             is none to a ping the connection is given up.
         lease: Seconds after which members of a process that has died are gone.
@@ -69,17 +76,24 @@ class RedisBroker(Broker):
     """
 
     def __init__(
-        self, url: str, *, prefix: str = "triows", timeout: float = 10.0, lease: float = 30.0
+        self,
+        url: str,
+        *,
+        prefix: str = "triows",
+        sharded: bool = False,
+        timeout: float = 10.0,
+        lease: float = 30.0,
     ) -> None:
         try:
-            from coredis.pool import ConnectionPool  # noqa: PLC0415  # an extra
+            from triows.brokers._redis_address import parse_url  # noqa: PLC0415  # an extra
         except ModuleNotFoundError as exc:
             raise ImportError("a RedisBroker needs coredis: install triows[redis]") from exc
         if not (timeout > 0 and lease > 0):
             raise ValueError(f"timeout and lease are seconds above 0: {timeout}, {lease}")
-        if not url.startswith(_SCHEMES):
-            raise ValueError(f"the URL of a Redis begins with one of {_SCHEMES}: {url!r}")
-        self._pool: ConnectionPool[Any] = ConnectionPool.from_url(url)
+        if "{}" in prefix:
+            raise ValueError(f"a prefix with {{}} would part a topic's keys: {prefix!r}")
+        self._addresses, self._is_cluster = parse_url(url)
+        self._is_sharded = sharded
         self._timeout = timeout
         self._prefix = prefix
         self._lease = lease
@@ -87,10 +101,8 @@ class RedisBroker(Broker):
     @asynccontextmanager
     async def open(self, listener: Listener) -> AsyncGenerator[BrokerSession]:
         """Open a session around a block; see `Broker.open`."""
-        from triows.brokers._redis_line import Line  # noqa: PLC0415  # needs the extra
-
         session = _RedisSession(self._prefix, self._lease, listener)
-        session.line = Line(self._pool, self._timeout, session)
+        session.line = self._line_of(session)
         async with tasks_beside("the session has ended") as nursery:
             await nursery.start(session.line.run)
             nursery.start_soon(session.keep_present)
@@ -100,9 +112,17 @@ class RedisBroker(Broker):
                 with trio.move_on_after(FAREWELL, shield=True):
                     await session.end()
 
+    def _line_of(self, session: "_RedisSession") -> "Line | Cluster":
+        from triows.brokers._redis_cluster import Cluster  # noqa: PLC0415  # needs the extra
+        from triows.brokers._redis_line import Line  # noqa: PLC0415
+
+        if self._is_cluster:
+            return Cluster(self._addresses, self._timeout, session, sharded=self._is_sharded)
+        return Line(self._addresses[0], self._timeout, session, sharded=self._is_sharded)
+
 
 class _RedisSession(BrokerSession):
-    line: "Line"
+    line: "Line | Cluster"
 
     def __init__(self, prefix: str, lease: float, listener: Listener) -> None:
         self._prefix = prefix
@@ -116,16 +136,20 @@ class _RedisSession(BrokerSession):
         self._is_over = False
 
     def _key(self, topic: str, part: str) -> str:
-        return f"{self._prefix}:{{{topic}}}:{part}"
+        # Braces make it one slot of a cluster. Between them there has to be something, and of
+        # topics that begin with one there is nothing: no topic is a line feed.
+        tag = "{\n}" if topic.startswith("}") else ""
+        return f"{self._prefix}:{tag}{{{topic}}}:{part}"
 
     def _keys(self, topic: str, *parts: str) -> list[str]:
         return [self._key(topic, part) for part in parts]
 
     # What it hears
 
-    def connected(self) -> None:
-        for topic in list(self._topics.values()):
-            self._listener.lapse(topic)
+    def connected(self, channels: Iterable[bytes]) -> None:
+        for channel in channels:
+            if (topic := self._topics.get(channel)) is not None:
+                self._listener.lapse(topic)
         self._renewal.set()
 
     def heard(self, channel: bytes, payload: bytes) -> None:
@@ -164,7 +188,7 @@ class _RedisSession(BrokerSession):
         self.line.unsubscribe(channel)
 
     async def publish(self, message: Message, retention: Retention | None) -> Receipt:
-        keys = self._keys(message.topic, "state", "log", "all")
+        keys = self._keys(message.topic, "state", "log")
         sessions, *position = await self.line.call(
             PUBLISH, keys, *_arguments(retention), _encode(message)
         )
@@ -203,7 +227,7 @@ class _RedisSession(BrokerSession):
     async def leave(self, topic: str, member: str) -> None:
         if (members := self._present.get(topic)) is not None:
             members.pop(member, None)
-        if not self.line.is_connected:
+        if self._is_over or not self.line.is_connected(self._key(topic, "who")):
             await trio.lowlevel.checkpoint()
             return  # All that is present is told when the line is back.
         try:
@@ -221,7 +245,7 @@ class _RedisSession(BrokerSession):
     async def _tell(self, script: Script, topic: str, *arguments: str | bytes) -> Any:
         lease = int(self._lease * 1000)
         return await self.line.call(
-            script, self._keys(topic, "who", "all"), self._name, lease, *arguments
+            script, self._keys(topic, "who", f"who:{self._name}"), self._name, lease, *arguments
         )
 
     async def keep_present(self) -> None:

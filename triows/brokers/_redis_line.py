@@ -8,17 +8,17 @@ without its pool and its pub/sub, which do not outlive the server.
 
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import trio
 from coredis.connection import BaseConnection
-from coredis.exceptions import NoScriptError, RedisError
-from coredis.pool import ConnectionPool
+from coredis.exceptions import AuthorizationError, NoScriptError, RedisError
 
 from triows._errors import BrokerUnavailable
 from triows._groups import leaves_of
 from triows._logs import error_log
+from triows.brokers._redis_address import Address
 from triows.brokers._redis_scripts import SCRIPTS, Script
 
 FIRST_PAUSE = 0.1
@@ -31,68 +31,115 @@ AT_ONCE = 1000
 _DURABLE = {b"appendonly": b"yes", b"appendfsync": b"always"}
 """How a server is configured that has every write on its disk before it answers."""
 
-_FAILURES = (RedisError, OSError, trio.TooSlowError)
+_MARK = b""
+"""No channel: that it is given up is what a server says behind all that it says of others."""
+
+FAILURES = (RedisError, OSError, trio.TooSlowError)
+"""What a connection fails with."""
+
+
+class LineEnded(BrokerUnavailable):
+    """The line has ended before anything was asked."""
 
 
 class Hearer(Protocol):
     """Who has a line. Nothing here waits or raises."""
 
-    def connected(self) -> None:
-        """Hear that it is connected again, to a server that may remember or not."""
+    def connected(self, channels: Iterable[bytes]) -> None:
+        """Hear that these channels are heard again, of a server that may remember or not."""
 
     def heard(self, channel: bytes, payload: bytes) -> None:
         """Take what was published to a channel."""
+
+
+class _Request:
+    """What a server was asked to let us hear.
+
+    Attributes:
+        missing: The channels of which it has not said so.
+        decided: It has said all that it will.
+    """
+
+    __slots__ = ("decided", "missing")
+
+    def __init__(self, channels: Iterable[bytes]) -> None:
+        self.missing = set(channels)
+        self.decided = trio.Event()
 
 
 class Line:
     """A connection to Redis, again and again.
 
     Args:
-        pool: Knows how to connect; it is not used as a pool.
+        address: Of the server.
         timeout: Seconds for each answer, with the wait for a connection.
         hearer: Takes what is published.
+        sharded: Channels are those of a shard.
+        on_doubt: In a cluster: called with a channel that the server does not let us
+            hear, or no more, and with None when the connection was lost.
     """
 
-    def __init__(self, pool: ConnectionPool[Any], timeout: float, hearer: Hearer) -> None:
-        self._pool = pool
+    def __init__(
+        self,
+        address: Address,
+        timeout: float,
+        hearer: Hearer,
+        *,
+        sharded: bool = False,
+        on_doubt: Callable[[bytes | None], None] | None = None,
+    ) -> None:
+        self._address = address
         self._timeout = timeout
         self._hearer = hearer
+        self._is_sharded = sharded
+        self._on_doubt = on_doubt
+        self._scope = trio.CancelScope()
         self._connection: BaseConnection | None = None
         self._is_over = False
+        self._is_quiet = False
         self._memory = ""
         self._waiting = trio.lowlevel.ParkingLot()
-        self._wanted: set[bytes] = set()
-        self._subscribing: dict[bytes, deque[trio.Event]] = {}
+        # The latest who wanted each.
+        self._wanted: dict[bytes, object] = {}
+        self._requests: deque[_Request] = deque()
+        self._heard: set[bytes] = set()
 
     # Its life
 
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC114  # it is ours
-        """Be connected until cancelled; started once it is.
+    async def run(  # noqa: ASYNC114  # it is ours
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Be connected until stopped or cancelled; started once it is.
 
         Raises:
-            BrokerUnavailable: The first connection could not be made.
+            BrokerUnavailable: The first connection could not be made; not in a cluster.
         """
         try:
-            await self._keep_connected(task_status)
+            with self._scope:
+                await self._keep_connected(task_status)
         finally:
             self._is_over = True
             self._waiting.unpark_all()
 
+    def stop(self) -> None:
+        """End it."""
+        self._scope.cancel(reason="the node has left the cluster")
+
     async def _keep_connected(self, task_status: trio.TaskStatus[None]) -> None:
         pause = 0.0
-        is_new = True
+        is_new = self._on_doubt is None
         failure: BaseException | None = None
         while True:
             await trio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  # jitter
             try:
                 async with trio.open_nursery() as nursery:
                     connection = await self._connect(nursery)
-                    if is_new:
-                        is_new = False
-                        task_status.started()
+                    is_new = False
+                    task_status.started()
+                    task_status = trio.TASK_STATUS_IGNORED
                     pause = 0.0
                     await self._watch(connection)
-            except* _FAILURES as group:
+            except* FAILURES as group:
                 failure = _first_of(group)
             finally:
                 self._disconnected()
@@ -100,34 +147,38 @@ class Line:
                 raise BrokerUnavailable(f"Redis cannot be reached: {failure}") from failure
             if not pause:
                 error_log.warning("the connection to Redis was lost: %s", failure)
+            if self._on_doubt is not None:
+                self._on_doubt(None)
             pause = min(max(FIRST_PAUSE, 2 * pause), LONGEST_PAUSE)
 
     async def _connect(self, nursery: trio.Nursery) -> BaseConnection:
-        location = self._pool.location
-        assert location is not None, "the pool was made of a URL"
         with trio.fail_after(self._timeout):
-            # A connection of coredis that is never made leaves its queues open.
-            if not await location.check():
-                raise ConnectionRefusedError(f"there is no server at {location}")
-            connection: BaseConnection = self._pool.connection_class(
-                location, **self._pool.connection_kwargs
-            )
-            await nursery.start(connection.run)
+            connection = await self._address.connect(nursery)
             nursery.start_soon(self._listen, connection)
             self._memory = await _memory_of(connection)
+            self._is_quiet = await _can_be_quiet(connection)
+            if self._is_sharded and not self._is_quiet:
+                raise RedisError("sharded channels take Redis 7, and CLIENT REPLY to be allowed")
             for script in SCRIPTS:
-                await connection.create_request(b"SCRIPT", b"LOAD", script.text)
+                await connection.create_request(b"SCRIPT", b"LOAD", self._own(script).text)
             await self._subscribe_all(connection)
         self._connection = connection
         self._waiting.unpark_all()
-        self._hearer.connected()
+        self._hearer.connected(tuple(self._wanted))
         return connection
+
+    def _own(self, script: Script) -> Script:
+        return script.sharded if self._is_sharded else script
 
     async def _subscribe_all(self, connection: BaseConnection) -> None:
         channels = list(self._wanted)
         for i in range(0, len(channels), AT_ONCE):
-            for confirmed in self._send_subscribe(connection, channels[i : i + AT_ONCE]):
-                await confirmed.wait()
+            request = self._ask_for(connection, channels[i : i + AT_ONCE])
+            await request.decided.wait()
+            for channel in request.missing:
+                if self._on_doubt is None:
+                    raise RedisError(f"it does not let us subscribe to {channel!r}")
+                self._on_doubt(channel)
 
     async def _watch(self, connection: BaseConnection) -> None:
         """Ask from time to time whether the server is alive; until it is not."""
@@ -139,37 +190,41 @@ class Line:
     async def _listen(self, connection: BaseConnection) -> None:
         pushes: AsyncIterator[Any] = connection.push_messages
         async for kind, channel, value in pushes:
-            if kind == b"message":
+            if kind in {b"message", b"smessage"}:
                 self._hearer.heard(channel, value)
-            elif kind == b"subscribe":
-                waiting = self._subscribing[channel]
-                waiting.popleft().set()
-                if not waiting:
-                    del self._subscribing[channel]
+            elif kind in {b"subscribe", b"ssubscribe"}:
+                self._heard.add(channel)
+                self._requests[0].missing.discard(channel)
+            elif channel == _MARK:
+                self._requests.popleft().decided.set()
+            elif channel in self._heard and self._on_doubt is not None:
+                self._heard.discard(channel)  # It has moved, and we have not given it up.
+                self._on_doubt(channel)
 
     def _disconnected(self) -> None:
         self._connection = None
-        waiting, self._subscribing = self._subscribing, {}
-        for events in waiting.values():
-            for event in events:
-                event.set()
+        self._heard.clear()
+        requests, self._requests = self._requests, deque()
+        for request in requests:
+            request.decided.set()
 
     # What it is asked for
 
-    @property
-    def is_connected(self) -> bool:
-        """There is a connection, as far as is known."""
+    def is_connected(self, _: str = "") -> bool:
+        """There is a connection, for this key as for any, as far as is known."""
         return self._connection is not None
 
     async def _connected(self) -> BaseConnection:
         while self._connection is None:
             if self._is_over:
-                raise BrokerUnavailable("the session has ended")
+                raise LineEnded("the session has ended")
             await self._waiting.park()
         return self._connection
 
-    async def call(self, script: Script, keys: Sequence[str], *arguments: Any) -> Any:
-        """Run a script, once.
+    async def call(
+        self, script: Script, keys: Sequence[str], *arguments: Any, asking: bool = False
+    ) -> Any:
+        """Run a script, once; `asking` for what is about to move to this node of a cluster.
 
         Raises:
             BrokerUnavailable: It may have run, or not.
@@ -178,13 +233,15 @@ class Line:
         with trio.move_on_after(self._timeout):
             connection = await self._connected()
             try:
+                if asking:
+                    connection.create_request(b"ASKING")
                 return await connection.create_request(
-                    b"EVALSHA", script.sha, len(keys), *keys, self._memory, *arguments
+                    b"EVALSHA", self._own(script).sha, len(keys), *keys, self._memory, *arguments
                 )
             except NoScriptError as exc:
                 failure = exc
                 connection.invalidate("its scripts were flushed")  # The next one loads them.
-            except _FAILURES as exc:
+            except FAILURES as exc:
                 failure = exc
         reason = failure or f"no answer within {self._timeout} seconds"
         raise BrokerUnavailable(f"Redis: {reason}") from failure
@@ -195,37 +252,59 @@ class Line:
         Raises:
             BrokerUnavailable: The server does not say that it has heard of it.
         """
-        self._wanted.add(channel)
+        token = self._wanted[channel] = object()
         is_confirmed = False
         try:
             with trio.move_on_after(self._timeout):
                 connection = await self._connected()
                 try:
-                    (confirmed,) = self._send_subscribe(connection, [channel])
+                    request = self._ask_for(connection, [channel])
                 except RedisError as exc:
                     raise BrokerUnavailable(f"Redis: {exc}") from exc
-                await confirmed.wait()
-                is_confirmed = self._connection is connection
+                await request.decided.wait()
+                is_confirmed = self._connection is connection and not request.missing
         finally:
-            if not is_confirmed:
+            if not is_confirmed and self._wanted.get(channel) is token:
                 self.unsubscribe(channel)
         if not is_confirmed:
-            raise BrokerUnavailable("Redis did not answer to SUBSCRIBE")
+            raise BrokerUnavailable("Redis did not answer to SUBSCRIBE, or refused")
 
     def unsubscribe(self, channel: bytes) -> None:
         """Hear of a channel no more."""
-        self._wanted.discard(channel)
+        self._wanted.pop(channel, None)
+        self._heard.discard(channel)
         if self._connection is not None and self._connection.usable:
-            self._connection.send_command(b"UNSUBSCRIBE", channel)
+            command = b"SUNSUBSCRIBE" if self._is_sharded else b"UNSUBSCRIBE"
+            self._send_quietly(self._connection, command, channel)
 
-    def _send_subscribe(
-        self, connection: BaseConnection, channels: list[bytes]
-    ) -> list[trio.Event]:
-        connection.send_command(b"SUBSCRIBE", *channels)
-        events = [trio.Event() for _ in channels]
-        for channel, event in zip(channels, events, strict=True):
-            self._subscribing.setdefault(channel, deque()).append(event)
-        return events
+    def _ask_for(self, connection: BaseConnection, channels: list[bytes]) -> _Request:
+        """Ask for channels; what cannot be had is known when something behind it is answered."""
+        if self._is_sharded:  # Each may be of another shard.
+            commands = [[b"SSUBSCRIBE", channel] for channel in channels]
+        else:
+            commands = [[b"SUBSCRIBE", *channels]]
+        for command in commands:
+            self._send_quietly(connection, *command)
+        connection.send_command(b"UNSUBSCRIBE", _MARK)
+        request = _Request(channels)
+        self._requests.append(request)
+        return request
+
+    def _send_quietly(self, connection: BaseConnection, *command: bytes) -> None:
+        # A refusal would be taken for the answer to another command.
+        if self._is_quiet:
+            connection.send_command(b"CLIENT", b"REPLY", b"SKIP")
+        connection.send_command(*command)
+
+
+async def _can_be_quiet(connection: BaseConnection) -> bool:
+    """Return whether refusals can be suppressed; before Redis 7 that would hide consent too."""
+    major = int((connection.server_version or "0").partition(".")[0])
+    try:
+        await connection.create_request(b"CLIENT", b"REPLY", b"ON")
+    except AuthorizationError:
+        return False
+    return major >= 7
 
 
 async def _memory_of(connection: BaseConnection) -> str:
@@ -234,11 +313,15 @@ async def _memory_of(connection: BaseConnection) -> str:
     It is that of the process, unless every write is on the disk before it is answered.
     """
     config = await connection.create_request(b"CONFIG", b"GET", b"append*", raise_exceptions=False)
-    if isinstance(config, dict) and config.items() >= _DURABLE.items():
-        return "disk"
     info: Any = await connection.create_request(b"INFO", b"server")
     lines = dict(line.split(b":", 1) for line in info.splitlines() if b":" in line)
-    return str(lines[b"run_id"], "ascii")
+    if not (isinstance(config, dict) and config.items() >= _DURABLE.items()):
+        return str(lines[b"run_id"], "ascii")
+    if lines[b"redis_mode"] != b"cluster":
+        return "disk"
+    # Another node has its own disk, though it takes over what this one had.
+    node: Any = await connection.create_request(b"CLUSTER", b"MYID")
+    return f"disk {str(node, 'ascii')}"
 
 
 def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -10,16 +10,28 @@ class Script:
     """A script, and the name under which Redis has it.
 
     `ARGV[1]` is always the name of the server's memory: while it is the same, nothing was lost.
+
+    Attributes:
+        sharded: The same, but it publishes in the shard of its keys only.
     """
 
     def __init__(self, *parts: str) -> None:
         self.text: str = "".join(parts)
         self.sha: str = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+        has_none = "'PUBLISH'" not in self.text
+        self.sharded: Script = (
+            self if has_none else Script(self.text.replace("'PUBLISH'", "'SPUBLISH'"))
+        )
 
 
 _NOW = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+
+# It is no key: a cluster that moves a slot would miss it, and do nothing until all has moved.
+_CHANNEL = """
+local channel = string.match(KEYS[1], '^(.*:)') .. 'all'
 """
 
 # KEYS: state, log. ARGV: memory, a new epoch, how many are kept (0: as was said), ms for each.
@@ -55,17 +67,18 @@ return {epoch, offset}
 )
 """Return where a topic stands, or nil if it has no history."""
 
-# KEYS[3]: channel. ARGV[5]: the message.
+# ARGV[5]: the message.
 PUBLISH = Script(
     _NOW,
     _STAND,
+    _CHANNEL,
     """
 local epoch, offset, kept, ms = stand(1)
-if not epoch then return {redis.call('PUBLISH', KEYS[3], 'm\\n' .. ARGV[5])} end
+if not epoch then return {redis.call('PUBLISH', channel, 'm\\n' .. ARGV[5])} end
 local text = string.format('%.0f', offset)
 redis.call('XADD', KEYS[2], 'MAXLEN', '=', kept, text .. '-0', 'at', now, 'm', ARGV[5])
 redis.call('PEXPIRE', KEYS[2], ms)
-local heard = redis.call('PUBLISH', KEYS[3], 'm' .. epoch .. ' ' .. text .. '\\n' .. ARGV[5])
+local heard = redis.call('PUBLISH', channel, 'm' .. epoch .. ' ' .. text .. '\\n' .. ARGV[5])
 return {heard, epoch, offset}
 """,
 )
@@ -89,11 +102,13 @@ return {epoch, offset, after, messages}
 )
 """Return where a topic stands, the offset that is known to it (or 0), and what came after that."""
 
-# KEYS: leases, channel. ARGV: memory, session, ms of a lease.
-_PRESENCE = """
+# KEYS: leases, the members of this session. ARGV: memory, session, ms of a lease.
+_PRESENCE = (
+    _CHANNEL
+    + """
 local function members_of(session) return KEYS[1] .. ':' .. session end
 local function tell(kind, member, data)
-  redis.call('PUBLISH', KEYS[2], 'p' .. kind .. member .. '\\n' .. data)
+  redis.call('PUBLISH', channel, 'p' .. kind .. member .. '\\n' .. data)
 end
 local function renew()
   local ms = tonumber(ARGV[3])
@@ -110,18 +125,20 @@ local function reap()
   end
 end
 """
+)
 
 # ARGV[4], ARGV[5]: the member, and what it tells of itself.
 ENTER = Script(
     _NOW,
     _PRESENCE,
     """
+local before = redis.call('HGET', members_of(ARGV[2]), ARGV[4])
 redis.call('HSET', members_of(ARGV[2]), ARGV[4], ARGV[5])
 renew()
-tell('j', ARGV[4], ARGV[5])
+if before ~= ARGV[5] then tell('j', ARGV[4], ARGV[5]) end
 """,
 )
-"""Make a member of a session present."""
+"""Make a member of a session present; a renewal may have come before."""
 
 LEAVE = Script(
     _PRESENCE,

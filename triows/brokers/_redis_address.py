@@ -1,0 +1,76 @@
+"""Where a Redis is, and how one connects to it."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import trio
+from coredis.connection import BaseConnection, Location, TCPLocation
+from coredis.pool import ConnectionPool
+
+SINGLE = ("redis", "rediss", "unix")
+CLUSTER = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
+"""Schemes of a cluster, and those of its nodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A server, and what it has to be told by a connection.
+
+    Attributes:
+        location: Where it is.
+        connection_class: Of the connections.
+        options: Of each of them.
+    """
+
+    location: Location
+    connection_class: type[BaseConnection]
+    options: dict[str, Any]
+
+    def at(self, host: str, port: int) -> "Address":
+        """Return the address of another node of its cluster."""
+        return replace(self, location=TCPLocation(host, port))
+
+    async def connect(self, nursery: trio.Nursery) -> BaseConnection:
+        """Make a connection, which runs in the nursery.
+
+        Raises:
+            OSError: Nobody is there.
+            RedisError: It cannot be made.
+        """
+        # A connection of coredis that is never made leaves its queues open.
+        if not await self.location.check():
+            raise ConnectionRefusedError(f"there is no server at {self.location}")
+        connection = self.connection_class(self.location, **self.options)
+        await nursery.start(connection.run)
+        return connection
+
+
+def parse_url(url: str) -> tuple[list[Address], bool]:
+    """Return the addresses that a URL names, and whether they are of a cluster.
+
+    Raises:
+        ValueError: It is no URL of a Redis.
+    """
+    scheme, separator, _ = url.partition("://")
+    if separator and scheme in SINGLE:
+        return [_address(url)], False
+    if not separator or scheme not in CLUSTER:
+        known = ", ".join(f"{name}://" for name in (*SINGLE, *CLUSTER))
+        raise ValueError(f"the URL of a Redis begins with one of {known}: {url!r}")
+    parts = urlsplit(url)
+    if parts.path not in {"", "/", "/0"}:
+        raise ValueError(f"a Redis Cluster has only database 0: {url!r}")
+    user, at, hosts = parts.netloc.rpartition("@")
+    nodes = [
+        urlunsplit((CLUSTER[scheme], f"{user}{at}{host}", "", parts.query, ""))
+        for host in hosts.split(",")
+    ]
+    return [_address(node) for node in nodes], True
+
+
+def _address(url: str) -> Address:
+    pool: ConnectionPool[Any] = ConnectionPool.from_url(url)
+    if pool.location is None:
+        raise ValueError(f"the URL of a Redis names a host: {url!r}")
+    return Address(pool.location, pool.connection_class, dict(pool.connection_kwargs))
