@@ -1,15 +1,20 @@
 """A broker on Redis: what it does beside what every broker promises, with a real one that fails."""
 
+import itertools
 import sys
-from collections.abc import Generator, Iterator
+import tempfile
+from collections.abc import AsyncGenerator, Generator, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 import trio
+import trustme
 
 from tests.brokers.behaviour import ALL, Behaviour, texts, until
 from tests.brokers.listeners import Recorder
+from tests.brokers.redis_cluster import Node, free_ports
 from tests.brokers.redis_server import DURABLE, RedisServer, redis_server
 from triows._broker import Broker, BrokerSession, Message, Position, Receipt, Retention
 from triows._errors import BrokerUnavailable
@@ -77,8 +82,65 @@ def test_after_the_end() -> None:
     listener = Recorder()
     session = _redis._RedisSession("triows", 1.0, listener)
     session.heard(b"triows:{t}:all", b"m\n")
+    session.connected([b"triows:{t}:all"])
 
-    assert [] == listener.messages
+    assert ([], []) == (listener.messages, listener.lapses)
+
+
+async def test_a_cluster_of_one() -> None:
+    """What begins with `redis+cluster://` is a matter of several lines."""
+    with tempfile.TemporaryDirectory() as folder:
+        node = Node(Path(folder), ())
+        node.start()
+        try:
+            while await node.command("PING") != "PONG":
+                await trio.sleep(0.01)
+            await node.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+            broker = RedisBroker(f"redis+cluster://127.0.0.1:{node.port}")
+            async with broker.open(Recorder()) as session:
+                assert (await session.publish(Message("t", "hi"), ALL)).position
+        finally:
+            node.kill()
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    """An authority that no system trusts."""
+    return trustme.CA()
+
+
+@pytest.fixture
+async def tls(authority: trustme.CA, tmp_path: Path) -> AsyncGenerator[int]:
+    """The port of a server that speaks TLS there."""
+    certificate = authority.issue_cert("localhost", "127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert")
+    certificate.private_key_pem.write_to_path(tmp_path / "key")
+    authority.cert_pem.write_to_path(tmp_path / "ca")
+    (port,) = free_ports(1)
+    names = [str(tmp_path / name) for name in ("cert", "key", "ca")]
+    files = zip(("--tls-cert-file", "--tls-key-file", "--tls-ca-cert-file"), names, strict=True)
+    options = ["--tls-port", str(port), "--tls-auth-clients", "no"]
+    with redis_server(*options, *itertools.chain(*files)) as server:
+        await server.wait_started()
+        yield port
+
+
+async def test_tls(tls: int, tmp_path: Path) -> None:
+    """With `rediss://`, and the authority that has signed, it is the same."""
+    listener = Recorder()
+    broker = RedisBroker(f"rediss://localhost:{tls}?ssl_ca_certs={tmp_path / 'ca'}")
+    async with broker.open(listener) as session:
+        await session.subscribe("t", None)
+        await session.publish(Message("t", "hi"), None)
+        await until(lambda: texts(listener.messages) == ["hi"])
+
+
+@pytest.mark.parametrize("url", ["redis://localhost:{}", "rediss://localhost:{}"])
+async def test_tls_that_is_not_trusted(tls: int, url: str) -> None:
+    """Nothing is sent to a server that nobody vouches for, nor without TLS to one that has it."""
+    with pytest.RaisesGroup(BrokerUnavailable, flatten_subgroups=True, allow_unwrapped=True):
+        async with RedisBroker(url.format(tls), timeout=1).open(Recorder()):
+            pass
 
 
 # Redis fails

@@ -1,7 +1,13 @@
 """Where a Redis is: what its URL says."""
 
+import ssl
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
 import pytest
 import trio
+import trustme
 from coredis.connection import TCPLocation, UnixDomainSocketLocation
 
 from tests.brokers.redis_server import redis_server
@@ -61,3 +67,34 @@ async def test_connecting() -> None:
         with pytest.RaisesGroup(ConnectionRefusedError):
             async with trio.open_nursery() as nursery:
                 await address.connect(nursery)
+
+
+async def test_connecting_by_tls(tmp_path: Path) -> None:
+    """A server is trusted if the authority that was named has signed for it."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "cert")
+    authority.cert_pem.write_to_path(tmp_path / "ca")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "cert")
+
+    async def greet(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        with suppress(trio.BrokenResourceError):
+            await stream.receive_some(1)
+            await stream.send_all(b"%3\r\n+proto\r\n:3\r\n+version\r\n+6.0\r\n+id\r\n:1\r\n")
+            await trio.sleep_forever()
+
+    async with trio.open_nursery() as server:
+        serve = partial(trio.serve_ssl_over_tcp, greet, 0, context, host="127.0.0.1")
+        (listener,) = await server.start(serve)
+        port = listener.transport_listener.socket.getsockname()[1]
+        (address,), _ = parse_url(f"rediss://localhost:{port}?ssl_ca_certs={tmp_path / 'ca'}")
+        async with trio.open_nursery() as nursery:
+            connection = await address.connect(nursery)
+            assert "6.0" == connection.server_version
+            nursery.cancel_scope.cancel()
+        (address,), _ = parse_url(f"rediss://localhost:{port}")
+        with pytest.RaisesGroup(pytest.RaisesExc(OSError, match="certificate verify failed")):
+            async with trio.open_nursery() as nursery:
+                await address.connect(nursery)
+        server.cancel_scope.cancel()

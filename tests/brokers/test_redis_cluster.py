@@ -1,6 +1,7 @@
 """Lines to the nodes of a real Redis Cluster, whose slots move."""
 
 from collections.abc import Generator
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,6 +15,7 @@ from triows._broker import Broker, BrokerSession, Message
 from triows._errors import BrokerUnavailable
 from triows.brokers import RedisBroker, _redis_cluster, _redis_line
 from triows.brokers._redis_cluster import slot_of
+from triows.brokers._redis_line import Line
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -243,3 +245,25 @@ async def test_a_cluster_that_is_away(
             node.start()
         await hear(session, listener, "t", "again")
     assert "other" not in listener.lapses
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+async def test_channels_that_do_not_follow_at_once(cluster: RedisCluster, *, sharded: bool) -> None:
+    """They are tried again; one that nobody wants any more is given up when it arrives."""
+    await cluster.wait_started()
+    listener = Recorder()
+    async with RedisBroker(cluster.url, sharded=sharded).open(listener) as session:
+        line: Any = session.line  # type: ignore[attr-defined]
+        await session.subscribe("t", None)
+        listener.lapses.clear()
+        home, channel = line._homes[b"triows:{t}:all"], b"triows:{t}:all"
+        ended = Line(line._addresses[0], 1, line._hearer)
+        ended._is_over = True
+        await line._follow(channel, ended)
+        await until(lambda: listener.lapses == ["t"])
+        await line._follow(b"unwanted", home)
+        assert {channel} == home._wanted.keys()
+        # Nobody knows who has which slot.
+        line._lasts, line._owners = [], []
+        assert line.is_connected("any")
+        await hear(session, listener, "t", "still here")

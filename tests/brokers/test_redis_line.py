@@ -1,8 +1,10 @@
 """A line to Redis that comes back, with a real one that fails."""
 
+import tempfile
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tests.brokers.behaviour import until
+from tests.brokers.redis_cluster import Node
 from tests.brokers.redis_server import DURABLE, RedisServer, redis_server
 from triows._errors import BrokerUnavailable
 from triows.brokers._redis_address import parse_url
@@ -46,11 +49,11 @@ def line_to(server: RedisServer, timeout: float, hearer: Recorder, **how: Any) -
 
 @asynccontextmanager
 async def connected(
-    server: RedisServer, hearer: Recorder, timeout: float = 5.0
+    server: RedisServer, hearer: Recorder, timeout: float = 5.0, **how: Any
 ) -> AsyncGenerator[Line]:
     """Run a line around a block."""
     await server.wait_started()
-    line = line_to(server, timeout, hearer)
+    line = line_to(server, timeout, hearer, **how)
     async with trio.open_nursery() as nursery:
         await nursery.start(line.run)
         yield line
@@ -244,3 +247,86 @@ async def test_cancelled() -> None:
             assert {} == line._wanted
             server.thaw()
             await line.subscribe(b"c")
+
+
+async def test_sharded_channels() -> None:
+    """They are channels of their own, which other servers of a cluster need not hear of."""
+    hearer = Recorder()
+    with redis_server() as server:
+        async with connected(server, hearer, sharded=True) as line:
+            await line.subscribe(b"c")
+            await server.command("PUBLISH", "c", "another")
+            await server.command("SPUBLISH", "c", "1")
+            await until(lambda: hearer.payloads == [b"1"])
+            await server.command("CLIENT", "KILL", "TYPE", "pubsub")
+            await until(lambda: hearer.channels == (b"c",))
+            line.unsubscribe(b"c")
+            await line.subscribe(b"last")
+            await server.command("SPUBLISH", "c", "2")
+            await server.command("SPUBLISH", "last", "3")
+            await until(lambda: len(hearer.payloads) == 2)
+
+    assert [b"1", b"3"] == hearer.payloads
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+async def test_a_refusal(*, sharded: bool) -> None:
+    """Who must not hear a channel is told so, and no other answer is taken for it."""
+    with redis_server() as server:
+        async with connected(server, Recorder(), sharded=sharded) as line:
+            await server.command("ACL", "SETUSER", "default", "resetchannels", "&ours")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(line.call, SCRIPTS[0], ["state", "log"], "epoch", 1, 1)
+                with pytest.raises(BrokerUnavailable, match="or refused"):
+                    await line.subscribe(b"theirs")
+                await line.subscribe(b"ours")
+            assert {b"ours"} == line._wanted.keys()
+        again = line_to(server, 5, Recorder(), sharded=sharded)
+        again._wanted[b"theirs"] = None
+        async with trio.open_nursery() as nursery:
+            with pytest.raises(BrokerUnavailable, match="does not let us subscribe to b'theirs'"):
+                await nursery.start(again.run)
+
+
+async def test_a_server_that_cannot_be_quiet() -> None:
+    """Channels can be had from it, but not those of a shard."""
+    hearer = Recorder()
+    with redis_server() as server:
+        await server.wait_started()
+        await server.command("ACL", "SETUSER", "default", "-client")
+        async with connected(server, hearer) as line:
+            await line.subscribe(b"c")
+            await server.command("PUBLISH", "c", "1")
+            await until(lambda: hearer.payloads == [b"1"])
+        async with trio.open_nursery() as nursery:
+            with pytest.raises(BrokerUnavailable, match="sharded channels take Redis 7"):
+                await nursery.start(line_to(server, 1, hearer, sharded=True).run)
+
+
+async def test_a_node_of_a_cluster() -> None:
+    """It has a disk of its own, and says so when it has a channel no more."""
+    doubts: list[bytes | None] = []
+    with tempfile.TemporaryDirectory() as folder:
+        node = Node(Path(folder), DURABLE)
+        node.start()
+        try:
+            with trio.fail_after(10):
+                while await node.command("PING") != "PONG":
+                    await trio.sleep(0.01)
+            await node.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+            (address,), _ = parse_url(f"redis://127.0.0.1:{node.port}")
+            line = Line(address, 5, Recorder(), sharded=True, on_doubt=doubts.append)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(line.run)
+                assert line._memory == f"disk {await node.command('CLUSTER', 'MYID')}"
+                while "cluster_state:ok" not in await node.command("CLUSTER", "INFO"):
+                    await trio.sleep(0.01)
+                await line.call(SCRIPTS[0], ["{t}1", "{t}2"], "epoch", 1, 1, asking=True)
+                await line.subscribe(b"c")
+                await node.command("CLUSTER", "DELSLOTSRANGE", "0", "16383")
+                await until(lambda: doubts == [b"c"])
+                await node.command("CLIENT", "KILL", "TYPE", "normal")
+                await until(lambda: doubts == [b"c", None, b"c"])
+                line.stop()
+        finally:
+            node.kill()

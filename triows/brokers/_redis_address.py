@@ -1,5 +1,6 @@
 """Where a Redis is, and how one connects to it."""
 
+import ssl
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -41,9 +42,23 @@ class Address:
         # A connection of coredis that is never made leaves its queues open.
         if not await self.location.check():
             raise ConnectionRefusedError(f"there is no server at {self.location}")
+        if isinstance(self.location, TCPLocation) and "ssl_context" in self.options:
+            await _check_tls(self.location, self.options["ssl_context"])
         connection = self.connection_class(self.location, **self.options)
         await nursery.start(connection.run)
         return connection
+
+
+async def _check_tls(location: TCPLocation, context: ssl.SSLContext) -> None:
+    stream = await trio.open_ssl_over_tcp_stream(
+        location.host, location.port, ssl_context=context, https_compatible=True
+    )
+    try:
+        await stream.do_handshake()
+    except trio.BrokenResourceError as exc:
+        raise ConnectionRefusedError(f"no TLS with {location}: {exc.__cause__}") from exc
+    finally:
+        await trio.aclose_forcefully(stream)
 
 
 def parse_url(url: str) -> tuple[list[Address], bool]:

@@ -13,7 +13,6 @@ import random
 from binascii import crc_hqx
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from typing import Any
 
 import trio
@@ -250,20 +249,24 @@ class Cluster:
         Raises:
             BrokerUnavailable: No server says that it has heard of it.
         """
-        is_heard = False
         try:
-            with trio.move_on_after(self._timeout):
-                while not is_heard:
-                    line = self._homes[channel] = await self._find(channel)
-                    with suppress(BrokerUnavailable):
-                        await line.subscribe(channel)
-                        is_heard = True
-                        return
+            with trio.fail_after(self._timeout):
+                while not await self._is_heard_at_home(channel):
                     await self._hear_news()
-        finally:
-            if not is_heard:
-                self.unsubscribe(channel)
-        raise BrokerUnavailable("Redis did not answer to SUBSCRIBE, or refused")
+        except trio.TooSlowError as exc:
+            self.unsubscribe(channel)
+            raise BrokerUnavailable("Redis did not answer to SUBSCRIBE, or refused") from exc
+        except BaseException:
+            self.unsubscribe(channel)
+            raise
+
+    async def _is_heard_at_home(self, channel: bytes) -> bool:
+        line = self._homes[channel] = await self._find(channel)
+        try:
+            await line.subscribe(channel)
+        except BrokerUnavailable:
+            return False
+        return True
 
     def unsubscribe(self, channel: bytes) -> None:
         """Hear of a channel no more."""
