@@ -21,7 +21,6 @@ from triows import (
     OutsideConnection,
     Pipe,
     RouteError,
-    channels,
     testing,
     url,
     websocket,
@@ -656,21 +655,3 @@ async def test_slashes_at_the_beginning_below_a_mount() -> None:
 
     async with testing.client(outer) as client, client.websocket("/in/") as peer:
         assert "/in//x" == await peer.receive()
-
-
-async def test_the_channels_of_the_current_app() -> None:
-    """`channels` is that of the app that runs here; elsewhere the error says what to use."""
-    app = App(__name__)
-    with pytest.raises(OutsideConnection, match=r"use `app\.channels`"):
-        channels.statistics()
-    assert "<channels: None>" == repr(channels)
-    assert not hasattr(channels, "__wrapped__")
-
-    @app.lifespan
-    async def lifespan() -> AsyncIterator[None]:
-        assert repr(app.channels) in repr(channels)
-        assert 0 == channels.statistics().topics
-        yield
-
-    async with app.running():
-        pass

@@ -4,6 +4,7 @@ from triows._app import App
 from triows._channels import Channels, ChannelStatistics, Joined, Published, Subscription
 from triows._close import CloseInfo
 from triows._context import websocket
+from triows._current import channels
 from triows._datastructures import Headers, sdict
 from triows._draining import Draining
 from triows._errors import (
@@ -29,7 +30,7 @@ from triows._limits import Limits
 from triows._modules import Module, ModuleGroup
 from triows._pipes import Pipe
 from triows._static import static
-from triows._urls import channels, url
+from triows._urls import url
 from triows._websocket import WebSocket
 from triows.server import AppFailed, Drain, serve
 

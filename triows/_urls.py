@@ -208,28 +208,3 @@ class UrlsProxy:
 
 url: Urls = cast("Urls", UrlsProxy())
 """The URLs of the current app's routes."""
-
-
-class ChannelsProxy:
-    """Stands for the `Channels` of the app that the current task belongs to."""
-
-    __slots__ = ()
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        place = current_place.get()
-        if place is None or place.channels is None:
-            raise OutsideConnection(
-                "channels was used where no app is running: use `app.channels`, and that only "
-                "while the app runs"
-            )
-        return getattr(place.channels, name)
-
-    def __repr__(self) -> str:
-        place = current_place.get()
-        return f"<channels: {None if place is None else place.channels!r}>"
-
-
-channels: Channels = cast("Channels", ChannelsProxy())
-"""The topics of the current app, a `Channels`. Where no app runs: `OutsideConnection`."""

@@ -293,6 +293,20 @@ async def test_killed_sessions(shared: RedisServer, monkeypatch: pytest.MonkeyPa
     ][:3]
 
 
+async def test_many_leases(shared: RedisServer) -> None:
+    """However many topics a session is present in, all are renewed, and none twice at a time."""
+    await shared.wait_started()
+    prefix = uuid4().hex
+    names = [f"t{i}" for i in range(250)]
+    async with RedisBroker(shared.url, prefix=prefix, lease=0.6).open(Recorder()) as session:
+        for name in names:
+            await session.enter(name, "a", 1)
+        await trio.sleep(1.5)
+        async with RedisBroker(shared.url, prefix=prefix).open(Recorder()) as other:
+            for name in names:
+                assert {"a": 1} == await other.presence(name)
+
+
 async def test_away_from_the_beginning(server: RedisServer) -> None:
     """A session that cannot be opened says so."""
     await server.wait_started()

@@ -61,6 +61,19 @@ async def test_history(redis: RedisServer, capfd: pytest.CaptureFixture[str]) ->
     assert f"as 1 of epoch {position.epoch}" in capfd.readouterr().out
 
 
+async def test_sharded_channels(redis: RedisServer) -> None:
+    """An app that has those hears nothing else."""
+    await redis.wait_started()
+    listener = Recorder()
+    async with RedisBroker(redis.url, sharded=True).open(listener) as session:
+        await session.subscribe("t", None)
+        assert 0 == await publish(redis, "t", "not heard")
+        assert 0 == await publish(redis, "t", "heard", "--sharded")
+        await until(lambda: len(listener.messages) == 1)
+
+    assert ["heard"] == [message.data for message in listener.messages]
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
@@ -85,7 +98,7 @@ def test_without_the_extra(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The user reads what to install."""
-    monkeypatch.setitem(sys.modules, "coredis.pool", None)
+    monkeypatch.setitem(sys.modules, "triows.brokers._redis_address", None)
     assert 2 == main(["publish", "t", "m", "--broker", "redis://localhost"])
     assert "install triows[redis]" in capsys.readouterr().err
 

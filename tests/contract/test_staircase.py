@@ -37,7 +37,7 @@ STAIRS = (
     ("_answerable",),
     ("_websocket",),
     ("_connection", "_context", "_http", "_lifespan", "_urls"),
-    ("_routes", "_static", "pipes"),
+    ("_current", "_routes", "_static", "pipes"),
     ("_modules",),
     ("_app",),
     ("server",),

@@ -10,7 +10,7 @@ import trio
 from triows._broker import Message, PresenceEvent
 from triows._channels._hub import Hub
 from triows._channels._membership import Joined, Owner
-from triows._channels._settings import Since, TopicSettings, check_topic
+from triows._channels._settings import DEFAULTS, Since, TopicSettings, check_topic
 from triows._channels._statistics import ChannelStatistics, Published
 from triows._channels._subscribing import subscribe, watch
 from triows._channels._subscription import Subscription
@@ -54,10 +54,10 @@ class Channels:
         self,
         pattern: str,
         *,
-        history: int = 0,
-        ttl: float = 300.0,
-        overflow: Overflow = "close",
-        capacity: int = 1000,
+        history: int = DEFAULTS.history,
+        ttl: float = DEFAULTS.ttl,
+        overflow: Overflow = DEFAULTS.overflow,
+        capacity: int = DEFAULTS.capacity,
     ) -> None:
         """Say how topics are, before the app runs; the first pattern that matches counts.
 

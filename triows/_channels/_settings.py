@@ -57,6 +57,9 @@ def check_overflow(overflow: Overflow) -> Overflow:
     return overflow
 
 
+DEFAULTS = TopicSettings()
+"""How a topic is that nothing is said of."""
+
 Since: TypeAlias = Position | tuple[str, int] | Literal[0] | None
 """From where on older messages are wanted: after a position, 0 for all there are, None for none."""
 
@@ -97,7 +100,6 @@ class SettingsTable:
 
     def __init__(self) -> None:
         self._rows: dict[str, tuple[re.Pattern[str], TopicSettings]] = {}
-        self._default = TopicSettings()
 
     def __bool__(self) -> bool:
         """Whether anything was declared."""
@@ -120,4 +122,4 @@ class SettingsTable:
         for regex, settings in self._rows.values():
             if regex.fullmatch(topic):
                 return settings
-        return self._default
+        return DEFAULTS

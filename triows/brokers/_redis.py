@@ -37,8 +37,17 @@ if TYPE_CHECKING:
     from triows.brokers._redis_cluster import Cluster
     from triows.brokers._redis_line import Line
 
+PREFIX = "triows"
+"""Begins the names of keys and channels, unless another is named."""
+
+TIMEOUT = 10.0
+"""Seconds for an answer, unless others are named."""
+
 RENEWALS = 3
 """How often a lease is renewed before it would end."""
+
+AT_ONCE = 100
+"""Topics whose leases are renewed together, in one write to Redis."""
 
 FAREWELL = 2.0
 """Seconds for a session that ends to take its members out; their leases end anyway."""
@@ -79,9 +88,9 @@ class RedisBroker(Broker):
         self,
         url: str,
         *,
-        prefix: str = "triows",
+        prefix: str = PREFIX,
         sharded: bool = False,
-        timeout: float = 10.0,
+        timeout: float = TIMEOUT,
         lease: float = 30.0,
     ) -> None:
         try:
@@ -256,17 +265,29 @@ class _RedisSession(BrokerSession):
             self._renewal = trio.Event()
             await self._renew({*self._present, *self._topics.values()})
 
-    async def _renew(self, topics: set[str]) -> None:
-        for topic in topics:
-            members = self._present.get(topic, {})
-            values = [value for pair in members.items() for value in pair]
-            try:
-                await self._tell(RENEW, topic, *values)
-            except BrokerUnavailable as exc:
-                error_log.warning("presence was not renewed: %s", exc)
-                return  # All of it is, when the line is back.
-            if not members and self._present.get(topic) is members:
-                del self._present[topic]
+    async def _renew(self, topics: Iterable[str]) -> None:
+        waiting = list(topics)
+        failures: list[BrokerUnavailable] = []
+
+        async def renew() -> None:
+            while waiting and not failures:
+                try:
+                    await self._renew_one(waiting.pop())
+                except BrokerUnavailable as exc:
+                    failures.append(exc)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(min(AT_ONCE, len(waiting))):
+                nursery.start_soon(renew)
+        if failures:
+            # All of it is, when the line is back.
+            error_log.warning("presence was not renewed: %s", failures[0])
+
+    async def _renew_one(self, topic: str) -> None:
+        members = self._present.get(topic, {})
+        await self._tell(RENEW, topic, *[value for pair in members.items() for value in pair])
+        if not members and self._present.get(topic) is members:
+            del self._present[topic]
 
     async def end(self) -> None:
         """Take our members out."""

@@ -10,6 +10,7 @@ from triows._channels import check_topic
 from triows._codecs import decode_json
 from triows._errors import BrokerUnavailable, InvalidMessage
 from triows.brokers import RedisBroker
+from triows.brokers._redis import PREFIX, TIMEOUT
 from triows.cli._statuses import CommandError
 
 NO_BROKER = 6
@@ -23,18 +24,22 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("topic", metavar="TOPIC")
     parser.add_argument("message", metavar="MESSAGE", help="text")
     parser.add_argument(
-        "--broker", metavar="URL", required=True, help="the app's Redis, as redis://HOST:PORT"
+        "--broker",
+        metavar="URL",
+        required=True,
+        help="the app's Redis, as redis://HOST:PORT, or redis+cluster://HOST:PORT",
     )
     parser.add_argument(
-        "--prefix", default="triows", help="the app's prefix there (default: %(default)s)"
+        "--prefix", default=PREFIX, help="the app's prefix there (default: %(default)s)"
     )
+    parser.add_argument("--sharded", action="store_true", help="the app's channels are sharded")
     parser.add_argument("--json", action="store_true", help="the message is JSON")
     parser.add_argument("--key", help='what it is about, for the overflow policy "latest"')
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=float,
-        default=10.0,
+        default=TIMEOUT,
         help="for each answer of the broker (default: %(default)g)",
     )
     parser.set_defaults(run=run)
@@ -43,7 +48,12 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 def run(arguments: argparse.Namespace) -> int:
     """Publish the message, say who has heard it, and return the exit status."""
     try:
-        broker = RedisBroker(arguments.broker, prefix=arguments.prefix, timeout=arguments.timeout)
+        broker = RedisBroker(
+            arguments.broker,
+            prefix=arguments.prefix,
+            sharded=arguments.sharded,
+            timeout=arguments.timeout,
+        )
         topic = check_topic(arguments.topic)
         if arguments.json:
             decode_json(arguments.message)
