@@ -213,15 +213,28 @@ async def test_memory(options: tuple[str, ...], is_durable: bool) -> None:
 
 async def test_after_the_end() -> None:
     """Who waits for a line that has ended is told at once."""
-    with redis_server() as server, pytest.RaisesGroup(BrokerUnavailable, flatten_subgroups=True):
+    told: list[BrokerUnavailable] = []
+
+    async def wait(line: Line) -> None:
+        try:
+            await line.call(ECHO, ["k"])
+        except BrokerUnavailable as exc:
+            told.append(exc)
+
+    with redis_server() as server:
+        await server.wait_started()
+        line = line_to(server, 5, Recorder())
         async with trio.open_nursery() as nursery:
-            async with connected(server, Recorder()) as line:
-                server.kill()
-                await until(lambda: not line.is_connected())
-                nursery.start_soon(line.call, ECHO, ["k"])
-                await wait_all_tasks_blocked()
-            with pytest.raises(BrokerUnavailable, match="the session has ended"):
-                await line.subscribe(b"c")
+            await nursery.start(line.run)
+            server.kill()
+            await until(lambda: not line.is_connected())
+            nursery.start_soon(wait, line)
+            await wait_all_tasks_blocked()
+            line.stop()
+        with pytest.raises(BrokerUnavailable, match="the session has ended"):
+            await line.subscribe(b"c")
+
+    assert ["the session has ended"] == [str(exc) for exc in told]
 
 
 async def test_never_connected() -> None:

@@ -79,13 +79,13 @@ async def test_two_clients(server: str) -> None:
 async def test_members_never_leak(server: str) -> None:
     """Whether they close, vanish, or their handlers fail: all are gone, and present nowhere."""
     async with open_halls(server) as (running, asks), AsyncExitStack() as stack:
-        peers = [
-            await stack.enter_async_context(
-                connect(running.ws(f"/hall/hall/{i:02}"), max_queue=None)
-            )
-            for i in range(30)
-        ]
-        await until(asks, members=30, present=[f"{i:02}" for i in range(30)])
+        names = [f"{i:02}" for i in range(30)]
+        peers = []
+        for name in names:
+            # Without a bound the client can be closed, whatever it has not read.
+            connection = connect(running.ws(f"/hall/hall/{name}"), max_queue=None)
+            peers.append(await stack.enter_async_context(connection))
+        await until(asks, members=30, present=names)
         for peer in peers[:10]:
             await peer.send("fail")
         for peer in peers[10:20]:

@@ -106,7 +106,7 @@ class Line:
 
     # Its life
 
-    async def run(  # noqa: ASYNC114  # it is ours
+    async def run(  # noqa: ASYNC114, ASYNC128  # it is ours, and hands it on
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Be connected until stopped or cancelled; started once it is.
@@ -116,7 +116,7 @@ class Line:
         """
         try:
             with self._scope:
-                await self._keep_connected(task_status)
+                await self._keep_connected(task_status.started)
         finally:
             self._is_over = True
             self._waiting.unpark_all()
@@ -125,7 +125,7 @@ class Line:
         """End it."""
         self._scope.cancel(reason="the node has left the cluster")
 
-    async def _keep_connected(self, task_status: trio.TaskStatus[None]) -> None:
+    async def _keep_connected(self, started: Callable[[], None]) -> None:
         pause = 0.0
         is_new = self._on_doubt is None
         failure: BaseException | None = None
@@ -135,8 +135,8 @@ class Line:
                 async with trio.open_nursery() as nursery:
                     connection = await self._connect(nursery)
                     is_new = False
-                    task_status.started()
-                    task_status = trio.TASK_STATUS_IGNORED
+                    started()
+                    started = trio.TASK_STATUS_IGNORED.started
                     pause = 0.0
                     await self._watch(connection)
             except* FAILURES as group:
