@@ -394,8 +394,7 @@ class _Handling:
         self._connection = connection
         self._nursery = nursery
 
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> None: ...
 
     def __exit__(self, _: object, failure: BaseException | None, __: object) -> bool:
         return self._connection._end_handler(self._nursery, failure)
