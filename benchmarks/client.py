@@ -19,7 +19,6 @@ CLOSE_TIMEOUT = 2.0
 """Seconds to wait for each answer to a close."""
 
 END_OF_HEAD = b"\r\n\r\n"
-"""Nothing follows it: no server of ours speaks first."""
 
 BATCH = 50
 """Connections to open at a time: not more than any server's backlog holds."""
@@ -82,9 +81,35 @@ def request(port: int, path: str) -> bytes:
 
 def _read_head(sock: socket.socket) -> bytes:
     head = b""
-    while not head.endswith(END_OF_HEAD) and (data := sock.recv(4096)):
-        head += data
+    # What follows the head stays where it is: some servers speak first.
+    while not head.endswith(END_OF_HEAD) and (data := sock.recv(4096, socket.MSG_PEEK)):
+        end = (head + data).find(END_OF_HEAD)
+        size = len(data) if end < 0 else end + len(END_OF_HEAD) - len(head)
+        head += sock.recv(size)
     return head
+
+
+def read_text(sock: socket.socket) -> bytes:
+    """Return the next message from a blocking socket, which has to be a text in one frame.
+
+    Raises:
+        HandshakeFailed: It is something else, or the end.
+    """
+    first, length = _read(sock, 2)
+    if first != _FINAL | TEXT:
+        raise HandshakeFailed(f"expected a text, received a frame that begins with {first:#x}")
+    if length > _MAX_SHORT:
+        length = int.from_bytes(_read(sock, 2 if length == 126 else 8), "big")
+    return _read(sock, length)
+
+
+def _read(sock: socket.socket, size: int) -> bytes:
+    data = b""
+    while missing := size - len(data):
+        if not (more := sock.recv(missing)):
+            raise HandshakeFailed(f"the connection ended after {data!r}")
+        data += more
+    return data
 
 
 def check_answer(head: bytes) -> None:

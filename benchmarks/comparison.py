@@ -13,7 +13,7 @@ from typing import TypeAlias
 from benchmarks.contenders import Contender, present
 from benchmarks.cpu import leave_core, own_core
 from benchmarks.files import raise_open_files
-from benchmarks.load import Load, add_load_options, load_of, measure
+from benchmarks.load import Load, Target, add_load_options, load_of, measure
 from benchmarks.measurement import Measurement
 from benchmarks.report import Column, cost_columns, judge, record, table
 from benchmarks.rounds import M, Round, Row, run_rounds, summarize
@@ -88,8 +88,13 @@ def measure_servers(
     core: int | None,
 ) -> Round[Measurement]:
     """Measure contenders in turn, each on a server that is started for it, and stopped again."""
-    with serving((contenders[name] for name in names), core) as servers:
-        return dict(zip(names, measure(load, servers, kind), strict=True))
+    chosen = [contenders[name] for name in names]
+    with serving(chosen, core) as servers:
+        targets = [
+            Target(server, contender.kind or kind)
+            for server, contender in zip(servers, chosen, strict=True)
+        ]
+        return dict(zip(names, measure(load, targets), strict=True))
 
 
 def compare(

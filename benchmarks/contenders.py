@@ -23,11 +23,13 @@ class Contender:
         name: As tables show it.
         command: What serves the app.
         packages: The distributions that it is made of.
+        kind: What its clients do, of `load.KINDS`, if it is not what those of all others do.
     """
 
     name: str
     command: Command
     packages: tuple[str, ...]
+    kind: str | None = None
 
     @property
     def missing(self) -> list[str]:
@@ -98,6 +100,9 @@ TRIOWS = Contender(
     command=triows_run("triows_app"),
     packages=("triows", "trio", "websockets"),
 )
+TRIOWS_HYPERCORN = Contender(
+    name="hypercorn, triows", command=hypercorn("triows_app"), packages=("triows", *HYPERCORN)
+)
 BARE_HYPERCORN = Contender(
     name="hypercorn, bare ASGI", command=hypercorn("bare_asgi"), packages=HYPERCORN
 )
@@ -114,6 +119,12 @@ UVICORN = Contender(
     name="uvicorn, Starlette",
     command=uvicorn("starlette_app"),
     packages=(*_UVICORN, "starlette"),
+)
+SOCKET_IO = Contender(
+    name="uvicorn, python-socketio",
+    command=uvicorn("socket_io_app"),
+    packages=(*_UVICORN, "python-socketio"),
+    kind="socket_io_fanout",
 )
 EMMETT = Contender(
     name="granian, Emmett",

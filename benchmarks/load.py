@@ -4,7 +4,7 @@ Several are loaded in turn, a tenth of a second each, because a virtual machine'
 change by half from one second to the next. All keep their connections meanwhile, and those
 whose turn it is not have nothing to do.
 
-    python -m benchmarks.load --server 8000:4711 --kind echo --clients 64
+    python -m benchmarks.load --target 8000:4711:echo --clients 64
 
 loads a server on port 8000, the leader of session 4711, prints a `Measurement` as JSON, and
 fails if a single byte was not what it should be.
@@ -24,6 +24,7 @@ from benchmarks.crowd import Audience, Crowd, EchoFailed
 from benchmarks.files import max_open_files, raise_open_files
 from benchmarks.measurement import Measurement
 from benchmarks.servers import ROOT, Server
+from benchmarks.socket_io import SocketIOAudience
 from benchmarks.visits import Visitors
 
 TURN = 0.1
@@ -88,6 +89,10 @@ def _fanout(load: Load, port: int) -> Clients:
     return Audience(port, clients=load.clients, size=load.size, depth=load.depth)
 
 
+def _socket_io_fanout(load: Load, port: int) -> Clients:
+    return SocketIOAudience(port, clients=load.clients, size=load.size, depth=load.depth)
+
+
 def _handshakes(load: Load, port: int) -> Clients:
     return Visitors(port, clients=load.clients)
 
@@ -96,41 +101,53 @@ KINDS: dict[str, Callable[[Load, int], Clients]] = {
     "echo": _echo,
     "fanout": _fanout,
     "handshakes": _handshakes,
+    "socket_io_fanout": _socket_io_fanout,
 }
-"""What clients may do to a server; one of these words is the `kind` of a load."""
+"""What clients may do to a server."""
 
 
-def measure(load: Load, servers: list[Server], kind: str) -> list[Measurement]:
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server, and what the clients do to it, of `KINDS`."""
+
+    server: Server
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.server.port}:{self.server.session}:{self.kind}"
+
+
+def measure(load: Load, targets: list[Target]) -> list[Measurement]:
     """Run the load against servers in turn, from another process.
 
     Raises:
         subprocess.CalledProcessError: It failed; why is on stderr.
     """
-    targets = [word for server in servers for word in ("--server", _words_of(server))]
-    command = [sys.executable, "-m", "benchmarks.load", *targets, "--kind", kind, *load.options()]
-    patience = (load.warm_up + load.seconds) * len(servers) + PATIENCE
+    words = [word for target in targets for word in ("--target", f"{target}")]
+    command = [sys.executable, "-m", "benchmarks.load", *words, *load.options()]
+    patience = (load.warm_up + load.seconds) * len(targets) + PATIENCE
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=patience)
     return [Measurement(**json.loads(line)) for line in done.stdout.splitlines()]
 
 
-def run(load: Load, servers: list[Server], kind: str) -> list[Measurement]:
+def run(load: Load, targets: list[Target]) -> list[Measurement]:
     """Like `measure`, from this process.
 
     Raises:
         EchoFailed: A message differed, was missing, or was one too many.
     """
-    parts = _parts(servers, (max_open_files() - OTHER_FILES) // load.clients)
-    return [measured for part in parts for measured in _run(load, part, kind)]
+    parts = _parts(targets, (max_open_files() - OTHER_FILES) // load.clients)
+    return [measured for part in parts for measured in _run(load, part)]
 
 
-def _parts(servers: list[Server], size: int) -> Iterator[list[Server]]:
+def _parts(targets: list[Target], size: int) -> Iterator[list[Target]]:
     # Not all at once, if there are not enough files for the connections.
     size = max(1, size)
-    return (servers[i : i + size] for i in range(0, len(servers), size))
+    return (targets[i : i + size] for i in range(0, len(targets), size))
 
 
-def _run(load: Load, servers: list[Server], kind: str) -> list[Measurement]:
-    trials = [Trial(load, server, kind) for server in servers]
+def _run(load: Load, targets: list[Target]) -> list[Measurement]:
+    trials = [Trial(load, target) for target in targets]
     for trial in trials:
         trial.run(load.warm_up)
     for trial in trials:
@@ -144,10 +161,10 @@ def _run(load: Load, servers: list[Server], kind: str) -> list[Measurement]:
 class Trial:
     """A server, and the clients that load it."""
 
-    def __init__(self, load: Load, server: Server, kind: str) -> None:
+    def __init__(self, load: Load, target: Target) -> None:
         self.measured = Measurement()
-        self._processes = processes_of(server.session)
-        self._clients = KINDS[kind](load, server.port)
+        self._processes = processes_of(target.server.session)
+        self._clients = KINDS[target.kind](load, target.server.port)
 
     def run(self, seconds: float) -> Measurement:
         """Load the server for so long, and until everything is back.
@@ -196,13 +213,9 @@ def load_of(options: argparse.Namespace) -> Load:
     return Load(**{field.name: getattr(options, field.name) for field in fields(Load)})
 
 
-def _words_of(server: Server) -> str:
-    return f"{server.port}:{server.session}"
-
-
-def _server_of(words: str) -> Server:
-    port, session = map(int, words.split(":"))
-    return Server(port=port, session=session)
+def _target_of(words: str) -> Target:
+    port, session, kind = words.split(":")
+    return Target(Server(port=int(port), session=int(session)), kind)
 
 
 def main() -> None:
@@ -210,13 +223,12 @@ def main() -> None:
     formatter = argparse.ArgumentDefaultsHelpFormatter
     parser = argparse.ArgumentParser(description="Load servers.", formatter_class=formatter)
     parser.add_argument(
-        "--server", type=_server_of, action="append", required=True, help="port:session"
+        "--target", type=_target_of, action="append", required=True, help="port:session:kind"
     )
-    parser.add_argument("--kind", choices=KINDS, default="echo", help="what the clients do")
     add_load_options(parser, Load())
     options = parser.parse_args()
     raise_open_files()
-    for measured in run(load_of(options), options.server, options.kind):
+    for measured in run(load_of(options), options.target):
         print(json.dumps(asdict(measured)))
 
 

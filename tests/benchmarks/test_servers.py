@@ -3,10 +3,20 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
-from benchmarks.contenders import SERVERS, SOCKETS, TRIO, Contender, present
+from benchmarks.contenders import (
+    SERVERS,
+    SOCKET_IO,
+    SOCKETS,
+    TRIO,
+    TRIOWS,
+    TRIOWS_HYPERCORN,
+    Contender,
+    present,
+)
 from benchmarks.handshakes import HANDSHAKES
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the load generator needs epoll")
@@ -17,8 +27,18 @@ PATIENCE = 60.0
 """Seconds."""
 
 
-def run(name: str, *options: str) -> tuple[dict[str, list[str]], list[str]]:
-    """Run a benchmark; return the rows of its table, by their first cells, and all lines."""
+Table: TypeAlias = dict[str, list[str]]
+"""Its rows by their first cells."""
+
+
+def run(name: str, *options: str) -> tuple[Table, list[str]]:
+    """Run a benchmark; return its first table and all lines."""
+    output = printed(name, *options)
+    return tables(output)[0], output.splitlines()
+
+
+def printed(name: str, *options: str) -> str:
+    """Run a benchmark; return what it prints."""
     done = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{name}", *options],
         capture_output=True,
@@ -27,9 +47,19 @@ def run(name: str, *options: str) -> tuple[dict[str, list[str]], list[str]]:
         check=False,
     )
     assert 0 == done.returncode, done.stderr
-    lines = done.stdout.splitlines()
-    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "|" in line]
-    return {row[0]: row[1:] for row in table[2:]}, lines
+    return done.stdout
+
+
+def tables(output: str) -> list[Table]:
+    """Return the tables that are in it."""
+    return [table(part) for part in output.split("\n\n") if "|" in part]
+
+
+def table(part: str) -> Table:
+    """Return the table that is in it."""
+    lines = [line for line in part.splitlines() if "|" in line]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    return {row[0]: row[1:] for row in rows[2:]}
 
 
 @pytest.mark.parametrize(
@@ -61,14 +91,26 @@ def test_connections_take_memory() -> None:
     assert all(float(row[0]) > 0 for row in rows.values())
 
 
-def test_costs_are_drawn_by_the_number_of_clients(tmp_path: Path) -> None:
-    """The table has a column for each number of clients, and so has the plot a point."""
+@pytest.mark.parametrize(
+    ("name", "words", "contenders"),
+    [
+        ("scaling", ["triows", "bare Trio"], (TRIOWS, TRIO)),
+        ("fanout_scaling", ["triows", "socketio"], (TRIOWS, TRIOWS_HYPERCORN, SOCKET_IO)),
+    ],
+)
+def test_costs_are_drawn_by_the_number_of_clients(
+    name: str, words: list[str], contenders: tuple[Contender, ...], tmp_path: Path
+) -> None:
+    """The tables have a column for each number of clients, and so has the plot a point."""
     pytest.importorskip("matplotlib")
-    path = tmp_path / "scaling.svg"
-    rows, _ = run("scaling", *SMALL, "1", "3", "--plot", str(path), "--only", "bare", "Starlette")
+    path = tmp_path / "plot.svg"
+    output = printed(name, *SMALL, "1", "3", "--plot", str(path), "--only", *words)
 
-    assert {"hypercorn, bare ASGI", "uvicorn, Starlette", "bare Trio TCP"} & {*PRESENT} <= {*rows}
-    assert all(2 == len(row) for row in rows.values())
+    costs, ratios, busy = tables(output)
+    assert [one.name for one in contenders if not one.missing] == list(costs)
+    assert list(costs) == list(ratios) == list(busy)
+    assert all(2 == len(row) for row in (*costs.values(), *ratios.values(), *busy.values()))
+    assert ["1.000", "1.000"] == ratios[TRIOWS.name]
     assert b"<svg" in path.read_bytes()
 
 
