@@ -47,15 +47,16 @@ def open_websocket(port: int, path: str) -> socket.socket:
 
 
 def open_websockets(port: int, path: str, count: int) -> list[socket.socket]:
-    """Like `open_websocket`, for many, some of them at a time."""
+    """Like `open_websocket`, for many, some of them at a time; `{}` in the path is the number."""
     socks: list[socket.socket] = []
     try:
         while missing := count - len(socks):
             begun = len(socks)
             for _ in range(min(missing, BATCH)):
-                socks.append(socket.create_connection((HOST, port), HANDSHAKE_TIMEOUT))
-                set_no_delay(socks[-1])
-                socks[-1].sendall(request(port, path))
+                sock = socket.create_connection((HOST, port), HANDSHAKE_TIMEOUT)
+                set_no_delay(sock)
+                sock.sendall(request(port, path.format(len(socks))))
+                socks.append(sock)
             for sock in socks[begun:]:
                 check_answer(_read_head(sock))
                 sock.settimeout(None)

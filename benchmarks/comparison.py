@@ -17,10 +17,10 @@ from benchmarks.load import Load, Target, add_load_options, load_of, measure
 from benchmarks.measurement import Measurement
 from benchmarks.report import Column, cost_columns, judge, record, table
 from benchmarks.rounds import M, Round, Row, run_rounds, summarize
-from benchmarks.servers import Server, running
+from benchmarks.servers import Server, running, shakes_hands
 
-READY = "/echo"
-"""Where a server is asked whether it serves yet."""
+READY = shakes_hands("/echo")
+"""How a server is asked whether it serves yet."""
 
 Limits: TypeAlias = Mapping[str, float]
 """What a ratio may be (`bound`), and should be (`goal`)."""

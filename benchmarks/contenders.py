@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from shutil import which
 
 from benchmarks.client import HOST
 from benchmarks.servers import Command
@@ -23,18 +24,21 @@ class Contender:
         name: As tables show it.
         command: What serves the app.
         packages: The distributions that it is made of.
+        programs: What else has to be there.
         kind: What its clients do, of `load.KINDS`, if it is not what those of all others do.
     """
 
     name: str
     command: Command
     packages: tuple[str, ...]
+    programs: tuple[str, ...] = ()
     kind: str | None = None
 
     @property
     def missing(self) -> list[str]:
-        """The packages that are not installed."""
-        return [package for package in self.packages if not _is_installed(package)]
+        """The packages and programs that are not installed."""
+        packages = [package for package in self.packages if not _is_installed(package)]
+        return [*packages, *[program for program in self.programs if not which(program)]]
 
 
 def _is_installed(package: str) -> bool:

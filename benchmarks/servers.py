@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 """Where the packages are importable from: the current directory of every process."""
 
 START_TIMEOUT = 20.0
-"""Seconds from the start to the first handshake."""
+"""Seconds from the start to the first answer."""
 
 STOP_TIMEOUT = 5.0
 """Seconds between asking and killing."""
@@ -35,6 +35,9 @@ _PORT_TAKEN = "ddress already in use"
 
 Command: TypeAlias = Callable[[int], list[str]]
 """Takes a port, and returns the command that serves there."""
+
+Ask: TypeAlias = Callable[[int], None]
+"""Takes a port, and raises OSError if what is there does not serve yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +58,14 @@ class ServerFailed(Exception):
 
 
 @contextmanager
-def running(command: Command, path: str, *, core: int | None) -> Generator[Server]:
-    """Run a server around a block, from its first handshake on.
+def running(command: Command, ask: Ask, *, core: int | None) -> Generator[Server]:
+    """Run a server around a block, from its first answer on.
 
     What it logs is added to any exception of the block, and otherwise thrown away.
 
     Args:
         command: How to start it.
-        path: Where it accepts WebSockets.
+        ask: How to know that it serves.
         core: Where it is pinned, or None.
 
     Raises:
@@ -70,7 +73,7 @@ def running(command: Command, path: str, *, core: int | None) -> Generator[Serve
     """
     with tempfile.TemporaryFile() as log, ExitStack() as stack:
         try:
-            process, port = _start(stack, command, path, core, log)
+            process, port = _start(stack, command, ask, core, log)
             yield Server(port=port, session=process.pid)
             _check_lives(process)
         except Exception as exc:
@@ -79,13 +82,13 @@ def running(command: Command, path: str, *, core: int | None) -> Generator[Serve
 
 
 def _start(
-    stack: ExitStack, command: Command, path: str, core: int | None, log: IO[bytes]
+    stack: ExitStack, command: Command, ask: Ask, core: int | None, log: IO[bytes]
 ) -> tuple[subprocess.Popen[bytes], int]:
     for _ in range(ATTEMPTS):
         port = _free_port()
         process = stack.enter_context(_spawned(command(port), log))
         pin(process.pid, core)
-        if _answers(process, port, path):
+        if _answers(process, port, ask):
             return process, port
         if _PORT_TAKEN not in _read(log):
             break
@@ -129,12 +132,19 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
         os.killpg(process.pid, number)
 
 
-def _answers(process: subprocess.Popen[bytes], port: int, path: str) -> bool:
-    # That a connection succeeds tells nothing: hypercorn listens before it loads the app.
+def shakes_hands(path: str) -> Ask:
+    """Return what opens and closes a WebSocket.
+
+    That a connection succeeds would tell nothing: hypercorn listens before it loads the app.
+    """
+    return lambda port: close_websockets([open_websocket(port, path)])
+
+
+def _answers(process: subprocess.Popen[bytes], port: int, ask: Ask) -> bool:
     deadline = time.monotonic() + START_TIMEOUT
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            close_websockets([open_websocket(port, path)])
+            ask(port)
         except OSError:
             time.sleep(_PAUSE)
         else:

@@ -18,6 +18,7 @@ from benchmarks.contenders import (
     present,
 )
 from benchmarks.handshakes import HANDSHAKES
+from benchmarks.redis import MEMORY, REDIS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the load generator needs epoll")
 
@@ -89,6 +90,19 @@ def test_connections_take_memory() -> None:
 
     assert PRESENT == list(rows)
     assert all(float(row[0]) > 0 for row in rows.values())
+
+
+def test_messages_go_through_redis() -> None:
+    """The table tells what each process had of it, and what is left out is said."""
+    rows, _ = run("redis", *SMALL, "1", "3")
+
+    brokers = [broker.name for broker in (MEMORY, REDIS) if not broker.missing]
+    assert [f"{name}, {count} in flight" for count in (1, 3) for name in brokers] == list(rows)
+    assert all(float(row[0]) > 0 for row in rows.values())
+    parts = {name: [cell for cell in row[4:7] if cell != "-"] for name, row in rows.items()}
+    assert {1, 3} >= {len(part) for part in parts.values()}
+    for name, row in rows.items():
+        assert float(row[0]) == pytest.approx(sum(map(float, parts[name])), abs=0.2)
 
 
 @pytest.mark.parametrize(
