@@ -17,6 +17,9 @@ from benchmarks.rounds import Row
 
 CLIENTS = [1, 10, 100, 1000, 10_000]
 
+ONCE = 5000
+"""From so many clients on there is one round: opening the connections takes minutes by itself."""
+
 Costs: TypeAlias = Mapping[int, list[Row[Measurement]]]
 """By the number of clients."""
 
@@ -26,10 +29,11 @@ def measure(
 ) -> Costs:
     """Compare contenders under the load of so many clients, one count after the other."""
     core = prepare()
-    return {
-        count: compare(comparison, contenders, replace(load, clients=count), rounds, core)
-        for count in counts
-    }
+    costs = {}
+    for count in counts:
+        load = replace(load, clients=count)
+        costs[count] = compare(comparison, contenders, load, rounds if count < ONCE else 1, core)
+    return costs
 
 
 def report(costs: Costs, comparison: Comparison) -> str:

@@ -21,12 +21,12 @@ RUNS: Mapping[str, str] = {
     "fanout": "--rounds 3 --seconds 2",
     "handshakes": "--rounds 3 --seconds 2",
     "idle_memory": "--rounds 3",
-    "echo_hypercorn": "--rounds 5 --seconds 3",
-    "redis": "--rounds 5 --seconds 2",
+    "echo_hypercorn": "--rounds 3 --seconds 2",
+    "redis": "--rounds 3 --seconds 2",
     "fanout_scaling": "--rounds 3 --seconds 1",
-    "scaling": "--rounds 1 --seconds 2",
+    "scaling": "--rounds 3 --seconds 1",
 }
-"""The options of each; 10,000 clients of nine servers take some minutes, so that is one round."""
+"""The options of each."""
 
 
 def command_of(name: str) -> list[str]:
