@@ -5,6 +5,7 @@ Recorded, there is `results/NAME.svg` too, with both axes logarithmic.
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,6 +20,9 @@ CLIENTS = [1, 10, 100, 1000, 10_000]
 
 ONCE = 5000
 """From so many clients on there is one round: opening the connections takes minutes by itself."""
+
+MARKERS = "osD^vP*X<"
+"""Of the lines of the plot, for those who do not see their colours."""
 
 Costs: TypeAlias = Mapping[int, list[Row[Measurement]]]
 """By the number of clients."""
@@ -59,25 +63,29 @@ def plot(costs: Costs, comparison: Comparison, path: Path) -> None:
     """Draw the costs by the number of clients; the ending of the path says as what."""
     import matplotlib as mpl  # noqa: PLC0415 - slow, and not needed for the table
     from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.ticker import LogLocator, NullFormatter  # noqa: PLC0415
 
     mpl.rcParams["svg.hashsalt"] = "triows"  # the same figures are the same file
     figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.subplots()
-    for line in zip(*costs.values(), strict=True):
+    for marker, line in zip(cycle(MARKERS), zip(*costs.values(), strict=True)):
         is_ours = line[0].name == comparison.ours.name
         axes.plot(
             list(costs),
             [row.cost.median for row in line],
             label=line[0].name,
-            marker="o",
+            marker=marker,
             linewidth=3 if is_ours else 1.5,
             zorder=3 if is_ours else 2,
         )
     one, _ = comparison.what
     axes.set(xscale="log", yscale="log", title=comparison.title)
     axes.set(xlabel="clients", ylabel=f"CPU µs of the server a {one}")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_major_formatter("{x:,g}")
+    axes.set_xticks(list(costs), [f"{count:,}" for count in costs])
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:,g}")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_formatter(NullFormatter())
     axes.grid(visible=True, which="both", alpha=0.25)
     figure.legend(loc="outside right upper")
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

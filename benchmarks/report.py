@@ -82,6 +82,7 @@ def record(name: str, *, title: str, command: str, packages: Iterable[str], body
         "date": f"{datetime.now(UTC).date()}",
         "CPU": _cpu(),
         "system": f"{platform.system()} {platform.release()}",
+        "load average": f"{os.getloadavg()[0]:.1f} when it ended, its own processes counted",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": ", ".join(f"{package} {_version(package)}" for package in packages),
         "command": f"`{command}`",
