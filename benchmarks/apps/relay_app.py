@@ -5,11 +5,15 @@ The environment's `RELAY_REDIS` is the URL of the broker; empty, messages stay i
 
 import os
 
-from triows import App, channels, websocket
+from triows import App, Limits, channels, websocket
 from triows.brokers import RedisBroker
 
 url = os.environ["RELAY_REDIS"]
-app = App(__name__, broker=RedisBroker(url) if url else None)
+app = App(
+    __name__,
+    limits=Limits(ping_interval=3600),  # the clients answer none
+    broker=RedisBroker(url) if url else None,
+)
 
 
 @app.websocket("/publish/<str:topic>")

@@ -1,8 +1,9 @@
 """Both apps with triows, as its README would write them."""
 
-from triows import App, channels, websocket
+from triows import App, Limits, channels, websocket
 
-app = App(__name__)
+# The clients of the benchmarks answer no pings: there is none within an hour.
+app = App(__name__, limits=Limits(ping_interval=3600))
 
 
 @app.websocket()
