@@ -60,7 +60,8 @@ def open_websockets(port: int, path: str, count: int) -> list[socket.socket]:
             for sock in socks[begun:]:
                 check_answer(_read_head(sock))
                 sock.settimeout(None)
-    except BaseException:
+    except BaseException as exc:
+        exc.add_note(f"this was about connection {len(socks)} to port {port}")
         for sock in socks:
             sock.close()
         raise
