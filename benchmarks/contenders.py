@@ -56,7 +56,13 @@ def hypercorn(app: str) -> Command:
     `trio_worker` as otherwise runs in a child, beside a parent that only waits.
     """
     hypercorn = [*_PYTHON, "hypercorn", "--worker-class", "trio", "--workers", "0"]
-    return lambda port: [*hypercorn, "--bind", f"{HOST}:{port}", f"benchmarks.apps.{app}:app"]
+    # With thousands of connections it collects garbage for seconds; a handshake that had to wait
+    # for longer than 5 would be dropped as an idle connection.
+    patient = ["--keep-alive", "60"]
+    return lambda port: [
+        *[*hypercorn, *patient, "--bind", f"{HOST}:{port}"],
+        f"benchmarks.apps.{app}:app",
+    ]
 
 
 def uvicorn(app: str) -> Command:
