@@ -1,4 +1,4 @@
-"""Record everything anew, one benchmark after the other, in less than 20 minutes on two idle cores.
+"""Record everything anew, one benchmark after the other, in some 20 minutes on two idle cores.
 
 python -m benchmarks.record                 # all
 python -m benchmarks.record echo redis      # these
@@ -20,11 +20,11 @@ RUNS: Mapping[str, str] = {
     "pipelined": "--rounds 3 --seconds 2",
     "fanout": "--rounds 3 --seconds 2",
     "handshakes": "--rounds 3 --seconds 2",
-    "idle_memory": "--rounds 3",
+    "idle_memory": "--rounds 2",
     "echo_hypercorn": "--rounds 3 --seconds 2",
     "redis": "--rounds 3 --seconds 2",
     "fanout_scaling": "--rounds 3 --seconds 1",
-    "scaling": "--rounds 3 --seconds 1",
+    "scaling": "--rounds 3 --seconds 0.5",
 }
 """The options of each."""
 
