@@ -153,7 +153,7 @@ class TestDisconnect:
 
     @each_way
     @pytest.mark.parametrize(
-        ("frame", "code"), [(encode(Opcode.CLOSE, b""), 1005), (b"", 1006)], ids=str
+        ("frame", "code"), [(encode(Opcode.CLOSE, b""), 1005), (b"", 1006)], ids=["empty", "none"]
     )
     async def test_codes_that_are_never_sent(
         self, way: str, frame: bytes, code: int, loopback_clock: trio.testing.MockClock

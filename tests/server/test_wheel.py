@@ -2,7 +2,7 @@
 
 import math
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 import pytest
 import trio
@@ -306,7 +306,15 @@ async def test_run_again_after_cancellation(autojump_clock: MockClock, called: C
     assert [("idle", 25.0)] == called.calls
 
 
-def test_ctrl_c_lands_elsewhere() -> None:
+@pytest.fixture
+def ctrl_c() -> Generator[None]:
+    """Let Ctrl-C raise, also where whoever has started the tests ignores it, as nohup does."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_lands_elsewhere(ctrl_c: None) -> None:
     """A KeyboardInterrupt does not interrupt what expires."""
     log: list[str] = []
 
