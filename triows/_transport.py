@@ -35,6 +35,13 @@ def as_message(value: object) -> Data:
     )
 
 
+class SendNowait(Protocol):
+    """What sends or queues a message; see `Transport.send_nowait`."""
+
+    def __call__(self, prepared: Prepared, lane: Lane | None = None) -> bool:
+        """Send or queue a message."""
+
+
 class Transport(Protocol):
     """One connection's wire.
 

@@ -105,6 +105,7 @@ class Membership:
         is_enveloped: It gets JSON texts that say which topic and position they are of.
         is_present: It is among those who hear of presence.
         has_left: It has ended, and gets nothing any more.
+        is_held: New messages wait until it has the older ones.
         floor: Messages up to this position it has, or does not want.
     """
 
@@ -117,6 +118,7 @@ class Membership:
         "floor",
         "has_left",
         "is_enveloped",
+        "is_held",
         "is_present",
         "port",
         "topic",
@@ -128,6 +130,7 @@ class Membership:
         self.is_enveloped = is_enveloped
         self.is_present = False
         self.has_left = False
+        self.is_held = False
         self.floor: Position | None = None
         self._lane = lane
         # Never dropped: without them a client takes what follows for something else.
@@ -187,11 +190,7 @@ class Membership:
     def hold(self) -> None:
         """Let new messages wait until it has the older ones."""
         self._held = Outbox(HELD_BYTES)
-
-    @property
-    def is_held(self) -> bool:
-        """New messages wait."""
-        return self._held is not None
+        self.is_held = True
 
     def keep(self, message: Message) -> bool:
         """Let a message wait; return whether it will get it, as things stand."""
@@ -215,6 +214,7 @@ class Membership:
     def release(self) -> None:
         """Send what has waited; from now on nothing does."""
         held, self._held = self._held, None
+        self.is_held = False
         assert held is not None, "it is released once"
         if self.has_left:
             return

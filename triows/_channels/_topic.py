@@ -104,7 +104,10 @@ class Topic:
         count = 0
         # A member that is too slow leaves while the others still get it.
         for name, membership in list(self.members.items()):
-            if name == message.exclude or not membership.wants(message.position):
+            if name == message.exclude:
+                continue
+            # Most have no floor: not asked, that is a call less on the way of each delivery.
+            if membership.floor is not None and not membership.wants(message.position):
                 continue
             if membership.is_held:
                 count += membership.keep(message)

@@ -16,8 +16,8 @@ from triows._close import GOING_AWAY, TRY_AGAIN_LATER, CloseInfo
 from triows._errors import PeerError
 from triows._headers import RawHeaders
 from triows._limits import Limits
-from triows._outbox import Lane, Prepared
 from triows._timer import Timer
+from triows._transport import SendNowait
 from triows._types import Data
 from triows.server._bounds import within
 from triows.server._closing import Closing
@@ -196,11 +196,8 @@ class ServerTransport:
         self._refuse(status, headers, body)
 
     def _refuse(self, status: int, headers: RawHeaders, body: bytes) -> None:
-        response = http_response(status, self._opening_headers() + headers, body)
-        self._closing.refuse(status, response)
-
-    def _opening_headers(self) -> RawHeaders:
-        return [] if self._opening is None else self._opening.headers.raw
+        ours = [] if self._opening is None else self._opening.headers.raw
+        self._closing.refuse(status, http_response(status, ours + headers, body))
 
     # Messages
 
@@ -214,9 +211,10 @@ class ServerTransport:
         """Send a message; see `Outgoing.send`."""
         return self._outgoing.send
 
-    def send_nowait(self, prepared: Prepared, lane: Lane | None = None) -> bool:
-        """Send or queue a message, if there is room."""
-        return self._outgoing.send_nowait(prepared, lane)
+    @property
+    def send_nowait(self) -> SendNowait:
+        """Send or queue a message, if there is room; see `Outgoing.send_nowait`."""
+        return self._outgoing.send_nowait
 
     def set_reading(self, reading: bool) -> None:
         """Stop or go on taking messages that no `receive` waits for."""
