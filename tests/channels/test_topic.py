@@ -50,6 +50,33 @@ async def offsets(peer: Peer) -> list[int | tuple[str, int, bool]]:
             seen.append(frame["offset"])
 
 
+async def test_what_one_member_has_already(autojump_clock: MockClock) -> None:
+    """A member that had messages from the history gets the next ones only; the others get all."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker)
+    app.channels.configure("t", history=100)
+
+    @app.websocket()
+    async def early() -> None:
+        await websocket.join("t")
+        await websocket.receive()
+
+    @app.websocket()
+    async def late() -> None:
+        await websocket.join("t", since=0)
+        await websocket.receive()
+
+    async with testing.client(app) as client, client.websocket("/early") as early_peer:
+        await wait_all_tasks_blocked()
+        broker.keep(1, 2)  # They are still on their way to this process.
+        async with client.websocket("/late") as late_peer:
+            assert ["1", "2"] == [await late_peer.receive() for _ in range(2)]
+            broker.deliver(1, 2, 3)
+
+            assert "3" == await late_peer.receive()
+            assert ["1", "2", "3"] == [await early_peer.receive() for _ in range(3)]
+
+
 async def test_in_order(autojump_clock: MockClock) -> None:
     """Messages that follow each other are handed on; one that was there before is not."""
     broker = ScriptedBroker()
