@@ -99,8 +99,8 @@ class Lane:
     def __init__(
         self, overflow: Overflow, capacity: int, tally: Tally, before: "Lane | None" = None
     ) -> None:
-        self.overflow = overflow
-        self.before = before
+        self.overflow: Overflow = overflow
+        self.before: Lane | None = before
         self.capacity: int = capacity
         self.tally: Tally = tally
         self.entries: OrderedDict[Entry[Any], None] = OrderedDict()

@@ -125,12 +125,12 @@ class Membership:
     )
 
     def __init__(self, port: Port, topic: str, lane: Lane, *, is_enveloped: bool) -> None:
-        self.port = port
-        self.topic = topic
-        self.is_enveloped = is_enveloped
-        self.is_present = False
-        self.has_left = False
-        self.is_held = False
+        self.port: Port = port
+        self.topic: str = topic
+        self.is_enveloped: bool = is_enveloped
+        self.is_present: bool = False
+        self.has_left: bool = False
+        self.is_held: bool = False
         self.floor: Position | None = None
         self._lane = lane
         # Never dropped: without them a client takes what follows for something else.
