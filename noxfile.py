@@ -34,7 +34,12 @@ NOT_IN_TESTS = (100, 105, 110, 112, 114, 124, 127, *OPTIONAL)
 
 def install(session: nox.Session, *groups: str) -> None:
     """Install triows as users get it, with the development tools of the named groups."""
-    session.install(".[http]", *nox.project.dependency_groups(PROJECT, *groups))
+    session.install(
+        ".[http]",
+        *nox.project.dependency_groups(PROJECT, *groups),
+        # Once, and not in each of the hundreds of processes that the tests start.
+        env={"UV_COMPILE_BYTECODE": "1"},
+    )
 
 
 @nox.session
