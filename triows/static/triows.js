@@ -147,7 +147,7 @@ export class Connection extends EventTarget {
       return this.#tell("message", { data: body, topic, epoch, offset });
     }
     this.#tell("joined", { topic, epoch, offset, recovered: frame.recovered, resumed });
-    if (resumed && !frame.recovered) this.#tell("gap", { topic });
+    if (resumed && !frame.recovered && this.#state === "open") this.#tell("gap", { topic });
   }
 
   #lost(code, reason) {

@@ -408,6 +408,13 @@ const tests = {
     equal(clock.timers.size, 0);
   },
 
+  "a listener may close it when a topic has been joined"({ connect, last, types }) {
+    let times = 0;
+    connect(undefined, {}, { joined: (_, self) => ++times === 2 && self.close() });
+    last().accept().say(joined(4)).say(joined(9, false));
+    equal(types(), ["open", "joined", "closed", "joined"]); // as events nest, and no gap
+  },
+
   "another network: the connection is replaced"({ connect, last, clock, events, sockets }) {
     if (!globalThis.dispatchEvent) return;
     connect();
