@@ -1,8 +1,5 @@
 """What JavaScript sees of connections."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-
 from tests.browser.chromium import Chromium, Page
 from tests.browser.servers import APPS, on_both_servers
 from tests.e2e.servers import Server, ending_within, serving
@@ -39,40 +36,33 @@ ECHO = """
 """
 
 
-@asynccontextmanager
-async def visiting(browser: Chromium, server: str) -> AsyncGenerator[tuple[Server, Page]]:
-    """Serve the app, and open a page of the same origin, if only a 404."""
+@on_both_servers
+async def test_sockets(browser: Chromium, server: str) -> None:
+    """Messages come back as they went, and JavaScript sees the code of whatever was accepted."""
+    # One server for all, for its start is what takes the time; and a page of its origin, a 404.
     async with (
         serving("sockets:app", *ending_within(server, 1), server=server, folder=APPS) as running,
         browser.page(running.http("/")) as page,
     ):
-        yield running, page
+        await echo(page, running)
+        assert running.failures == []
+        await be_closed(page, running)
+        await run_until_the_end(page, running)
 
 
-@on_both_servers
-async def test_messages(browser: Chromium, server: str) -> None:
-    """Text and binary come back as they went, empty or of 1 MiB; and JavaScript may close."""
-    async with visiting(browser, server) as (running, page):
-        same, ending = await page.run(SEE + ECHO, running.ws("/echo"))
-
+async def echo(page: Page, running: Server) -> None:
+    """Send text and binary, empty or of 1 MiB; and let JavaScript close, without a code."""
+    same, ending = await page.run(SEE + ECHO, running.ws("/echo"))
     assert [True] * 8 == same
     assert [1005, "", True] == ending
-    assert running.failures == []
 
 
-@on_both_servers
-async def test_endings(browser: Chromium, server: str) -> None:
-    """A page sees the code of whatever was accepted, 1006 of a refusal, and 1001 at the end."""
+async def be_closed(page: Page, running: Server) -> None:
+    """Be closed by handlers, and refused, which is 1006 whatever the reason."""
     paths = ("returns", "fails", "closes_unaccepted", "rejects", "nowhere")
-    async with visiting(browser, server) as (running, page):
-        seen = {
-            path: await page.run(SEE + "return await closed", running.ws(f"/{path}"))
-            for path in paths
-        }
-        await page.run(SEE + "window.ending = closed; await opened", running.ws("/echo"))
-        await running.stop()
-        code, *_ = await page.run("return await window.ending")
-
+    seen = {
+        path: await page.run(SEE + "return await closed", running.ws(f"/{path}")) for path in paths
+    }
     assert {
         "returns": [1000, "", True],
         "fails": [1011, "", True],
@@ -80,4 +70,11 @@ async def test_endings(browser: Chromium, server: str) -> None:
         "rejects": [1006, "", False],
         "nowhere": [1006, "", False],
     } == seen
+
+
+async def run_until_the_end(page: Page, running: Server) -> None:
+    """Be there when the server ends, which is 1001."""
+    await page.run(SEE + "window.ending = closed; await opened", running.ws("/echo"))
+    await running.stop()
+    code, *_ = await page.run("return await window.ending")
     assert 1001 == code
