@@ -85,7 +85,7 @@ def contract(session: nox.Session) -> None:
 def coverage(session: nox.Session) -> None:
     """Every branch of every module, by that module's own tests."""
     install(session, "test", "coverage")
-    session.run("python", "tests/each_module.py", session.create_tmp())
+    session.run("python", "tests/each_module.py")
 
 
 @nox.session
