@@ -1,9 +1,11 @@
 """What may be said in the answer to a handshake."""
 
 import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
 
 from triows import AlreadyAccepted
-from triows._answers import check_answer, check_same_answer, choose_subprotocol
+from triows._answers import Unanswered, check_answer, check_same_answer, choose_subprotocol
 from triows._headers import RawHeaders
 
 
@@ -60,3 +62,35 @@ def test_another_answer(asked: tuple[str | None, RawHeaders | None]) -> None:
     """An answer cannot be taken back; the error says what it was."""
     with pytest.raises(AlreadyAccepted, match="accepted before, with subprotocol 'v1'"):
         check_same_answer(asked, GIVEN)
+
+
+async def test_who_waits_for_the_answer() -> None:
+    """Everybody is woken who waits; with nobody it does no harm."""
+    unanswered = Unanswered(["v1"])
+    unanswered.wake()
+    woken: list[int] = []
+
+    async def wait(number: int) -> None:
+        await unanswered.wait_answered()
+        woken.append(number)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(2):
+            nursery.start_soon(wait, number)
+        await wait_all_tasks_blocked()
+        assert [] == woken
+        unanswered.wake()
+
+    assert [0, 1] == sorted(woken)
+
+
+async def test_the_line_of_first_messages() -> None:
+    """There is one line, made for the first in it."""
+    unanswered = Unanswered([])
+    seen = [unanswered.has_line]
+    async with unanswered.line:
+        seen.append(unanswered.has_line)
+        await trio.lowlevel.checkpoint()
+    seen.append(unanswered.has_line)
+
+    assert [False, True, False] == seen

@@ -12,6 +12,7 @@ from triows._headers import (
     RawHeaders,
     check_raw_headers,
     encode_headers,
+    header_lines,
     without_framing,
 )
 
@@ -132,6 +133,16 @@ def test_what_is_encoded_here_passes(name: str, value: str) -> None:
         return
 
     check_raw_headers(raw)
+
+
+def test_lines() -> None:
+    """Each header is a line; other frameworks' pairs may be lists."""
+    pair: tuple[bytes, bytes] = [b"x-b", b""]  # type: ignore[assignment]
+
+    assert b"x-a: 1\r\nx-b: \r\n" == header_lines([(b"x-a", b"1"), pair])
+    assert b"" == header_lines([])
+    with pytest.raises(ValueError, match="has a control character"):
+        header_lines([(b"x", b"a\r\nset-cookie: admin=1")])
 
 
 def test_framing_is_left_out() -> None:

@@ -229,11 +229,9 @@ class Cluster:
                     line, is_asking = self._line_at(self._at(failure)), True
                 try:
                     return await line.call(script, keys, *arguments, asking=is_asking)
-                except LineEnded:
-                    failure = None
                 except BrokerUnavailable as exc:
                     failure = exc.__cause__
-                    if not isinstance(failure, _NOT_DONE):
+                    if not isinstance(exc, LineEnded) and not isinstance(failure, _NOT_DONE):
                         raise
                 if not isinstance(failure, AskError) or isinstance(failure, MovedError):
                     await self._hear_news()
