@@ -94,3 +94,4 @@ async def test_the_line_of_first_messages() -> None:
     seen.append(unanswered.has_line)
 
     assert [False, True, False] == seen
+    assert unanswered.line is unanswered.line
