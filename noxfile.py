@@ -99,21 +99,24 @@ def e2e(session: nox.Session) -> None:
 def browser(session: nox.Session) -> None:
     """Pages in Debian's Chromium; pictures of them are left in build/browser."""
     install(session, "test")
-    session.run("pytest", "tests/browser", *session.posargs)
+    session.run("pytest", "--numprocesses=auto", "tests/browser", *session.posargs)
 
 
 @nox.session
 def examples(session: nox.Session) -> None:
     """Every example, served as its first lines say; and that the benchmarks run."""
     install(session, "test", "bench")
-    session.run("pytest", "tests/examples", "tests/benchmarks", *session.posargs)
+    folders = ("tests/examples", "tests/benchmarks")
+    session.run("pytest", "--numprocesses=auto", *folders, *session.posargs)
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """The site, built into docs/_build/html without a warning, and the code in it, run."""
     install(session, "test", "docs")
-    session.run("pytest", "tests/docs", *session.posargs)
+    # By files: the site is built once, by the process that has its tests.
+    shared = ("--numprocesses=auto", "--dist=loadfile")
+    session.run("pytest", *shared, "tests/docs", *session.posargs)
 
 
 @nox.session
