@@ -25,6 +25,9 @@ CODE = [".ci", "benchmarks", "docs", "examples", "noxfile.py", "tests", "triows"
 NOT_OF_MODULES = ("benchmarks", "browser", "conformance", "contract", "docs", "e2e", "examples")
 """Folders of `tests` that mirror no part of the package."""
 
+ALONE = [f"tests/e2e/test_{name}.py" for name in ("hostile", "server_hostile", "server_scale")]
+"""Attacks, and ten thousand clients: beside others they would be attacks on those."""
+
 OPTIONAL = range(900, 914)
 """Rules of flake8-async that nobody follows unasked."""
 
@@ -92,7 +95,11 @@ def coverage(session: nox.Session) -> None:
 def e2e(session: nox.Session) -> None:
     """Real server processes, and clients that others wrote."""
     install(session, "test")
-    session.run("pytest", "tests/e2e", *session.posargs)
+    others = [f"--ignore={path}" for path in ALONE]
+    # With a choice of tests, there may be none in one of the two.
+    codes = [0, 5] if session.posargs else [0]
+    for options in (["--numprocesses=auto", "tests/e2e", *others], ALONE):
+        session.run("pytest", *options, *session.posargs, success_codes=codes)
 
 
 @nox.session
