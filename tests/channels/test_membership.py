@@ -14,7 +14,7 @@ from tests.support import lines
 from triows import App, CloseInfo, ConnectionClosed, Limits, StateError, testing, websocket
 from triows._broker import Message, Position
 from triows._channels._membership import Joined, Membership, Port
-from triows._outbox import OVERHEAD, Lane, Overflow, Prepared, Tally
+from triows._outbox import OVERHEAD, Lane, Outbox, Overflow, Prepared, Tally
 from triows.testing._peer import Peer
 
 
@@ -348,6 +348,38 @@ async def test_what_waits_while_it_is_sent_the_old_ones(autojump_clock: MockCloc
 
     told = [json.loads(frame) for frame in wire.taken]
     assert [(4, True), (6, None)] == [(frame["offset"], frame.get("joined")) for frame in told]
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "latest"])
+async def test_what_has_waited_for_one_that_does_not_read(overflow: Overflow) -> None:
+    """Room is made in its outbox, which stays bounded, by what is oldest there."""
+    wire = Full()
+    port = Port(Somebody(), wire, lambda *_: None)  # type: ignore[arg-type]
+    tally = Tally()
+    membership = Membership(port, "t", Lane(overflow, 100, tally), is_enveloped=False)
+    membership.hold()
+    for i in range(10):
+        assert membership.keep(Message("t", str(i), key=str(i), position=Position("e", i + 1)))
+    membership.release()
+
+    assert (3, 7) == (wire.outbox.count, tally.dropped)
+    left = []
+    while wire.outbox.holds(wire.outbox.number):
+        left.append(wire.outbox.take().message)
+    assert ["7", "8", "9"] == left
+
+
+class Full:
+    """A transport whose peer does not read."""
+
+    closed = None
+
+    def __init__(self) -> None:
+        self.outbox: Outbox[Prepared] = Outbox(3 * (OVERHEAD + 1))
+
+    def send_nowait(self, prepared: Prepared, lane: Lane | None = None) -> bool:
+        """Let it wait."""
+        return self.outbox.put(prepared, lane)
 
 
 async def test_one_that_has_left_meanwhile() -> None:

@@ -218,9 +218,12 @@ class Membership:
         assert held is not None, "it is released once"
         if self.has_left:
             return
+        # All at once, or the lane would make room in one outbox with what waits in the other.
+        messages = []
+        while held.holds(held.number):
+            messages.append(held.take())
         for position in self._missed_at:
             self.tell_gap(position)
-        while held.holds(held.number):
-            message = held.take()
+        for message in messages:
             if self.wants(message.position):
                 self.offer(Prepared(self._text_of(message), message.key))
