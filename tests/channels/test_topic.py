@@ -112,6 +112,19 @@ async def test_a_gap_that_the_history_does_not_fill(autojump_clock: MockClock) -
         assert 1 == app.channels.statistics("t").gaps
 
 
+async def test_a_message_without_a_position(autojump_clock: MockClock) -> None:
+    """Who knows of no history may have published it; a gap behind it is seen all the same."""
+    broker = ScriptedBroker()
+    async with open_member(broker) as (_, peer):
+        broker.deliver(1)
+        broker.listener.deliver(Message("t", "from elsewhere"))
+        broker.keep(1, 2, 3)
+        broker.deliver(3)
+
+        assert "from elsewhere" == [await peer.receive_json() for _ in range(2)][1]["data"]
+        assert [2, 3] == await offsets(peer)
+
+
 async def test_another_epoch(autojump_clock: MockClock) -> None:
     """A broker that has lost its memory begins again, and everybody is told."""
     broker = ScriptedBroker()

@@ -73,7 +73,8 @@ class Topic:
             self.lapse()
             self._hold(message)
             return 0
-        self.position = position
+        # One that has none, of a process that knows of no history, hides no gap behind it.
+        self.position = position or last
         return self._fan_out(message)
 
     def lapse(self) -> None:
