@@ -61,6 +61,19 @@ async def test_the_history_comes_first(autojump_clock: MockClock) -> None:
     assert ["2", "3", "4", "5", "1"] == await taken(there, 5)
 
 
+async def test_a_long_history(autojump_clock: MockClock) -> None:
+    """It may be longer than what may wait, for nobody could be quick enough."""
+    there = subscription(capacity=2)
+    older = [message(i) for i in range(1, 11)]
+    there.begin(Position("e", 10), Replay(older, Position("e", 10), is_complete=True))
+    assert [True, True, False] == [there.offer(message(i)) for i in (11, 12, 13)]
+    assert "<Subscription 't', 12 waiting>" == repr(there)
+
+    assert [str(i) for i in range(1, 13)] == await taken(there, 12)
+    with pytest.raises(SubscriptionLagged, match="too slow"):
+        await there.receive()
+
+
 async def test_too_much_before_the_history(autojump_clock: MockClock) -> None:
     """While the older ones are awaited the newer are bounded; where some are missing is said."""
     tally = Tally()

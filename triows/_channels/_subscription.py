@@ -21,12 +21,13 @@ class Subscription(Generic[ItemT]):
 
     Made by `channels.subscribe` and `channels.presence_events`, and open within their
     `async with`. What nobody has received yet waits, up to the topic's `capacity` and
-    1 MiB; then its overflow policy counts.
+    1 MiB; then its overflow policy counts. What it was given of the history does not count.
     """
 
     def __init__(self, topic: str, lane: Lane) -> None:
         self.topic = topic
         self._lane = lane
+        self._older: deque[ItemT | None] = deque()  # of the history, None being a gap
         self._queue: Outbox[ItemT] = Outbox(WAITING_BYTES)
         self._arrival = trio.lowlevel.ParkingLot()
         self._is_receiving = False
@@ -35,7 +36,7 @@ class Subscription(Generic[ItemT]):
         self._lapses: deque[int] = deque()  # how many came before each gap
 
     def __repr__(self) -> str:
-        return f"<Subscription {self.topic!r}, {self._queue.count} waiting>"
+        return f"<Subscription {self.topic!r}, {len(self._older) + self._queue.count} waiting>"
 
     def __aiter__(self) -> Self:
         return self
@@ -60,6 +61,8 @@ class Subscription(Generic[ItemT]):
         self._is_receiving = True
         try:
             await trio.lowlevel.checkpoint()
+            if self._older:
+                return self._take_older()
             while not self._queue.holds(self._lapses[0] if self._lapses else math.inf):
                 self._check()
                 await self._arrival.park()
@@ -67,11 +70,20 @@ class Subscription(Generic[ItemT]):
         finally:
             self._is_receiving = False
 
+    def _take_older(self) -> ItemT:
+        item = self._older.popleft()
+        if item is None:
+            raise self._gap()
+        return item
+
+    def _gap(self) -> SubscriptionLagged:
+        return SubscriptionLagged(f"messages of topic {self.topic!r} may have been lost here")
+
     def _check(self) -> None:
         """Raise what stands at this place in the queue, if something does."""
         if self._lapses:
             self._lapses.popleft()
-            raise SubscriptionLagged(f"messages of topic {self.topic!r} may have been lost here")
+            raise self._gap()
         if self._is_overrun:
             raise SubscriptionLagged(f"the subscription was too slow for topic {self.topic!r}")
         if self._is_closed:
@@ -99,6 +111,7 @@ class Subscription(Generic[ItemT]):
     def close(self) -> None:
         """End it; what waits is dropped."""
         self._is_closed = True
+        self._older.clear()
         self._queue.clear()
         self._arrival.unpark_all()
 
@@ -118,9 +131,8 @@ class MessageSubscription(Subscription[Message]):
         assert early is not None, "it begins once"
         if replay is not None:
             if not replay.is_complete:
-                self.lapse()
-            for message in replay.messages:
-                super().offer(message)
+                self._older.append(None)
+            self._older.extend(replay.messages)
         self._floor = floor
         while early.count:
             self.offer(early.take())
