@@ -153,7 +153,22 @@ async def test_messages_of_an_epoch_that_has_passed(autojump_clock: MockClock) -
         broker.deliver(3, epoch="new")
 
         assert [1, ("new", 0, False), 1, 2, 3] == await offsets(peer)
-        assert 3 == len([call for call in broker.calls if call[0] == "replay"])
+        assert 2 == len([call for call in broker.calls if call[0] == "replay"])
+
+
+async def test_another_epoch_under_load(autojump_clock: MockClock) -> None:
+    """However much comes while the history is asked, members go on."""
+    broker = ScriptedBroker()
+    async with open_member(broker, history=1000) as (_, peer):
+        broker.deliver(1)
+        broker.seconds = 0.2
+        for i in range(1, 20):
+            broker.keep(*range(1, i + 1), epoch="new")
+            broker.deliver(i, epoch="new")
+            await trio.sleep(0.1)
+
+        assert [1, ("new", 0, False), *range(1, 20)] == await offsets(peer)
+    assert 2 == len([call for call in broker.calls if call[0] == "replay"])
 
 
 async def test_a_lapse_while_a_gap_is_filled(autojump_clock: MockClock) -> None:

@@ -138,28 +138,32 @@ class Topic:
 
     async def catch_up(self, session: BrokerSession) -> None:
         """Hand on what was missed, from the history, and then what has come meanwhile."""
-        replay = await self._ask(session)
+        self._has_lapsed = True
+        while self._has_lapsed:
+            self._has_lapsed = False
+            # What comes meanwhile may be of something newer than the answer. It is handed on all
+            # the same: where there is always something new, none would ever be the last.
+            self._go_on(await self._ask(session))
         held, self._held = self._held, None
         assert held is not None, "it is started once a gap"
-        if not replay.is_complete:
-            self._tell_gap(replay.start)
-        for message in replay.messages:
-            self._fan_out(message)
-        self.position = replay.position
         for message in held:
             self.deliver(message)
 
     async def _ask(self, session: BrokerSession) -> Replay:
         while True:
-            self._has_lapsed = False
             try:
-                replay = await session.replay(self.name, self.position, self.settings.retention)
+                return await session.replay(self.name, self.position, self.settings.retention)
             except BrokerUnavailable:
                 await trio.sleep(RETRY)
-                continue
-            # One that came meanwhile may be of something newer than the answer.
-            if not self._has_lapsed:
-                return replay
+
+    def _go_on(self, replay: Replay) -> None:
+        if not replay.is_complete:
+            self._tell_gap(replay.start)
+        for message in replay.messages:
+            self._fan_out(message)
+        if self._held and self.position and self.position.epoch != replay.position.epoch:
+            self._held.clear()  # They are of a memory that was lost, as everybody was told.
+        self.position = replay.position
 
     def _tell_gap(self, position: Position | None) -> None:
         self.gaps += 1
