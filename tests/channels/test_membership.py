@@ -382,6 +382,34 @@ class Full:
         return self.outbox.put(prepared, lane)
 
 
+@pytest.mark.parametrize(("start", "told"), [(3, 4), (4, 4), (5, 5)])
+async def test_where_it_stands_when_presence_was_missed(start: int, told: int) -> None:
+    """It is told so, unless messages up to another place are none of its own."""
+    wire = Taking()
+    port = Port(Somebody(), wire, lambda *_: None)  # type: ignore[arg-type]
+    membership = Membership(port, "t", Lane("close", 2, Tally()), is_enveloped=True)
+    membership.tell_presence_gap(Position("e", start))
+    membership.is_present = True
+    membership.floor = Position("e", 4)
+    membership.tell_presence_gap(Position("e", start))
+
+    [frame] = map(json.loads, wire.taken)
+    assert (told, True) == (frame["offset"], frame["recovered"])
+
+
+async def test_too_many_gaps_of_presence() -> None:
+    """A member that cannot be told any more is too slow."""
+    wire = Full()
+    lagging: list[int] = []
+    port = Port(Somebody(), wire, lambda code, _: lagging.append(code))  # type: ignore[arg-type]
+    membership = Membership(port, "t", Lane("close", 2, Tally()), is_enveloped=True)
+    membership.is_present = True
+    for offset in range(3):
+        membership.tell_presence_gap(Position("e", offset))
+
+    assert [1013] == lagging
+
+
 async def test_one_that_has_left_meanwhile() -> None:
     """What has waited for it, or would tell it where it begins, does not go out any more."""
     wire = Taking()

@@ -278,6 +278,35 @@ async def test_a_lapse_before_anybody_has_joined(autojump_clock: MockClock) -> N
     assert [] == [call for call in broker.calls if call[0] == "replay"]
 
 
+async def test_presence_that_may_have_been_missed(autojump_clock: MockClock) -> None:
+    """No history has it: who hears of it is told, though no message is missing."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker)
+    app.channels.configure("t", history=100)
+
+    @app.websocket("/<str:name>")
+    async def member(name: str) -> None:
+        await websocket.join("t", envelope=True, presence={} if name == "one" else None)
+        await websocket.receive()
+
+    async with (
+        testing.client(app) as client,
+        app.channels.presence_events("t") as events,
+        client.websocket("/one") as one,
+        client.websocket("/onlooker") as onlooker,
+    ):
+        await wait_all_tasks_blocked()
+        broker.deliver(1)
+        broker.keep(1, 2)
+        broker.listener.lapse("t")
+
+        with pytest.raises(SubscriptionLagged):
+            await events.receive()
+        assert [("e", 0, False), 1, ("e", 1, True), 2] == await offsets(one)
+        assert [("e", 0, False), 1, 2] == await offsets(onlooker)
+        assert 0 == app.channels.statistics().gaps
+
+
 async def test_presence_is_told_to_those_who_are_present(autojump_clock: MockClock) -> None:
     """Others with an envelope, that are present themselves, hear of it; nobody of itself."""
     app = App(__name__)

@@ -1,8 +1,9 @@
 """What members that joined with an envelope are sent: JSON texts that say what they are.
 
 - `{"topic", "joined": true, "epoch", "offset", "recovered"}` comes first, and again whenever
-  messages may have been missed. `offset` is where the member stands: the next message has the
-  one after it. A topic without history has neither, they are null.
+  messages may have been missed, or, by those who are present, who came and went. `offset` is
+  where the member stands: the next message has the one after it. A topic without history has
+  neither, they are null.
 - `{"topic", "epoch", "offset", "data"}` is a message. JSON that was published is `data` itself,
   text is a string. Binary comes as `base64` in its place.
 - `{"topic", "presence": "join" | "leave", "member", "data"}` goes to those who are present.

@@ -171,10 +171,17 @@ class Membership:
         elif not self._tell(position):
             self.port.lag(self.topic)
 
-    def _tell(self, position: Position | None) -> bool:
+    def tell_presence_gap(self, position: Position) -> None:
+        """Tell it, if it hears of presence, that it goes on, but may have missed some of that."""
+        if self.is_present:
+            place = self.floor if self.floor and is_after(self.floor, position) else position
+            if not self._tell(place, recovered=True):
+                self.port.lag(self.topic)
+
+    def _tell(self, position: Position | None, *, recovered: bool = False) -> bool:
         if not self.is_enveloped or self.port.is_lagging:
             return True
-        frame = joined_frame(self.topic, position, recovered=False)
+        frame = joined_frame(self.topic, position, recovered=recovered)
         try:
             return self._send_nowait(Prepared(frame), self._positions)
         except ConnectionClosed:

@@ -78,7 +78,9 @@ class Topic:
         return self._fan_out(message)
 
     def lapse(self) -> None:
-        """Hear that messages may have been missed."""
+        """Hear that messages may have been missed, or who came and went."""
+        for watcher in list(self.watchers):
+            watcher.lapse()
         if not self.settings.history:
             self._tell_gap(None)
         elif self._held is not None:
@@ -159,6 +161,10 @@ class Topic:
     def _go_on(self, replay: Replay) -> None:
         if not replay.is_complete:
             self._tell_gap(replay.start)
+        else:
+            # The history has every message, but not who came and went.
+            for membership in list(self.members.values()):
+                membership.tell_presence_gap(replay.start)
         for message in replay.messages:
             self._fan_out(message)
         if self._held and self.position and self.position.epoch != replay.position.epoch:
@@ -171,8 +177,6 @@ class Topic:
             membership.tell_gap(position)
         for subscription in list(self.subscriptions):
             subscription.lapse()
-        for watcher in list(self.watchers):
-            watcher.lapse()
 
 
 def summary(topics: Iterable[Topic], before: ChannelStatistics) -> ChannelStatistics:
