@@ -80,6 +80,8 @@ async def test_sharded_channels(redis: RedisServer) -> None:
         (["t", "m", "--broker", "localhost"], "begins with one of"),
         (["", "m", "--broker", "redis://localhost"], "topic"),
         (["t", "{", "--json", "--broker", "redis://localhost"], "not JSON"),
+        (["t", "\udcff", "--broker", "redis://localhost"], "not UTF-8"),
+        (["t", "m", "--key", "\udcff", "--broker", "redis://localhost"], "not UTF-8"),
         (["t", "m", "--timeout", "0", "--broker", "redis://localhost"], "seconds above 0"),
     ],
 )

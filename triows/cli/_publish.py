@@ -55,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
             timeout=arguments.timeout,
         )
         topic = check_topic(arguments.topic)
+        for text in (arguments.message, arguments.key or ""):
+            _check_text(text)
         if arguments.json:
             decode_json(arguments.message)
     except (ImportError, ValueError, InvalidMessage) as exc:
@@ -68,6 +70,13 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(str(exc), NO_BROKER) from exc
     print(_told(receipt))
     return 0
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise CommandError(f"a message and its key are text, this is not UTF-8: {text!r}") from exc
 
 
 async def _publish(broker: RedisBroker, message: Message) -> Receipt:
