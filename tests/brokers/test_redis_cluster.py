@@ -22,8 +22,8 @@ pytestmark = pytest.mark.timeout(60)
 
 @pytest.fixture(scope="module")
 def shared() -> Generator[RedisCluster]:
-    """A cluster for all tests that leave it as it was."""
-    with redis_cluster() as cluster:
+    """A cluster for all tests: it takes two seconds until it is one."""
+    with redis_cluster("--cluster-require-full-coverage", "no") as cluster:
         yield cluster
 
 
@@ -60,14 +60,22 @@ async def test_topics_of_any_name(shared: RedisCluster, topic: str) -> None:
 
 
 @pytest.fixture
-def cluster(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Generator[RedisCluster]:
-    """A cluster for one test, whose nodes come back soon."""
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes are asked again soon."""
     monkeypatch.setattr(_redis_line, "LONGEST_PAUSE", 0.2)
     monkeypatch.setattr(_redis_cluster, "LONGEST_PAUSE", 0.2)
-    how = getattr(request, "param", {})
-    with redis_cluster(*how.get("options", ()), replicas=how.get("replicas", 0)) as cluster:
+
+
+@pytest.fixture
+def cluster(shared: RedisCluster, soon: None) -> RedisCluster:
+    """The shared one. Each test has topics of its own there, or leaves them where they were."""
+    return shared
+
+
+@pytest.fixture
+def replicated(soon: None) -> Generator[RedisCluster]:
+    """A cluster for one test, with a node that is of no use yet, and copies another one at once."""
+    with redis_cluster("--repl-diskless-sync-delay", "0", *DURABLE, replicas=1) as cluster:
         yield cluster
 
 
@@ -118,29 +126,29 @@ async def test_slots_that_move(cluster: RedisCluster, *, sharded: bool) -> None:
 async def test_a_slot_that_is_moving(cluster: RedisCluster) -> None:
     """What is not yet anywhere is where it will be; what is torn apart waits."""
     await cluster.wait_started()
-    source = cluster.nodes[owner_of(cluster, "t")]
-    target = cluster.nodes[(owner_of(cluster, "t") + 1) % 3]
-    slot = str(slot_of(b"{t}"))
+    source = cluster.nodes[owner_of(cluster, "moving")]
+    target = cluster.nodes[(owner_of(cluster, "moving") + 1) % 3]
+    slot = str(slot_of(b"{moving}"))
     names = [await node.command("CLUSTER", "MYID") for node in (source, target)]
     async with RedisBroker(cluster.url).open(Recorder()) as session:
-        first = await session.publish(Message("t", "1"), ALL)
+        first = await session.publish(Message("moving", "1"), ALL)
         await target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", names[0])
         await source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", names[1])
-        second = await session.publish(Message("t", "2"), ALL)
-        await migrate(source, target, "triows:{t}:state")
+        second = await session.publish(Message("moving", "2"), ALL)
+        await migrate(source, target, "triows:{moving}:state")
         # One of its keys has moved, and one has not.
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(session.publish, Message("t", "3"), ALL)
+            nursery.start_soon(session.publish, Message("moving", "3"), ALL)
             await trio.sleep(0.3)
-            await migrate(source, target, "triows:{t}:log")
-        third = await session.publish(Message("t", "4"), ALL)
+            await migrate(source, target, "triows:{moving}:log")
+        third = await session.publish(Message("moving", "4"), ALL)
         # Of what is nowhere yet it is not known where it is.
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(session.enter, "t", "a", 1)
+            nursery.start_soon(session.enter, "moving", "a", 1)
             await trio.sleep(0.3)
             await end_migration(source, target, slot, names[1])
-        assert {"a": 1} == await session.presence("t")
-        replay = await session.replay("t", None, ALL)
+        assert {"a": 1} == await session.presence("moving")
+        replay = await session.replay("moving", None, ALL)
 
     # The other node is another memory.
     assert (["3", "4"], True) == (texts(replay.messages), replay.is_complete)
@@ -163,9 +171,6 @@ async def end_migration(source: Node, target: Node, slot: str, name: str) -> Non
         assert await node.command("CLUSTER", "SETSLOT", slot, "NODE", name) == "OK"
 
 
-@pytest.mark.parametrize(
-    "cluster", [{"options": ("--cluster-require-full-coverage", "no")}], indirect=True
-)
 async def test_a_node_that_is_away(cluster: RedisCluster) -> None:
     """Its topics wait for it, and the others notice nothing."""
     await cluster.wait_started()
@@ -200,18 +205,19 @@ async def presence_or_none(session: BrokerSession, topic: str) -> dict[str, obje
         return {}
 
 
-@pytest.mark.parametrize("cluster", [{"replicas": 1, "options": DURABLE}], indirect=True)
-async def test_a_node_that_takes_over(cluster: RedisCluster) -> None:
+async def test_a_node_that_takes_over(replicated: RedisCluster) -> None:
     """It is another one, and may lack something: a new epoch begins, though it has a disk."""
-    await cluster.wait_started()
+    await replicated.wait_started()
     listener = Recorder()
-    first = cluster.nodes[owner_of(cluster, "t")]
+    first = replicated.nodes[owner_of(replicated, "t")]
     name = await first.command("CLUSTER", "MYID")
-    await cluster.nodes[3].command("CLUSTER", "REPLICATE", name)
+    await replicated.nodes[3].command("CLUSTER", "REPLICATE", name)
     with trio.fail_after(10):
-        while "master_link_status:up" not in await cluster.nodes[3].command("INFO", "replication"):
+        while "master_link_status:up" not in await replicated.nodes[3].command(
+            "INFO", "replication"
+        ):
             await trio.sleep(0.01)
-    async with RedisBroker(cluster.url, timeout=1).open(listener) as session:
+    async with RedisBroker(replicated.url, timeout=1).open(listener) as session:
         before = await session.subscribe("t", ALL)
         first.kill()
         await hear(session, listener, "t", "after")
