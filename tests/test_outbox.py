@@ -231,7 +231,9 @@ def test_news_of_a_tally() -> None:
     """It tells how many were dropped since it was asked before."""
     tally = Tally()
     tally.dropped += 3
+    assert tally.has_news
     assert [3, 0] == [tally.take_news(), tally.take_news()]
+    assert not tally.has_news
 
 
 PUTS = st.tuples(

@@ -75,6 +75,11 @@ class Tally:
     dropped: int = 0
     _told: int = 0
 
+    @property
+    def has_news(self) -> bool:
+        """Some were dropped since `take_news` was last asked."""
+        return self.dropped != self._told
+
     def take_news(self) -> int:
         """Return how many were dropped since this was last asked."""
         news = self.dropped - self._told

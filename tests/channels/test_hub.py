@@ -274,6 +274,33 @@ async def test_drops_are_logged(
     assert (4, 29) == (len(counts), sum(counts))
 
 
+async def test_all_drops_are_logged(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those of a gap that is filled, of presence, and of a topic that is used no more, too."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker)
+    app.channels.configure("t", history=9, overflow="drop_oldest", capacity=1)
+    counts = []
+    async with testing.client(app):
+        async with app.channels.subscribe("t"), app.channels.presence_events("t"):
+            broker.keep(1, 2, 3)
+            broker.listener.lapse("t")
+            await trio.sleep(3)
+            counts.append(len(caplog.records))
+            for kind in ("join", "leave"):
+                broker.listener.presence_changed(PresenceEvent("t", kind, "a", None))
+            await trio.sleep(0.5)
+            counts.append(len(caplog.records))
+            broker.deliver(4, 5)
+        await wait_all_tasks_blocked()
+        counts.append(len(caplog.records))
+        await trio.sleep(3)
+
+    assert [1, 2, 3] == counts
+    assert [2, 1, 2] == [int(line.split()[0]) for line in lines(caplog, logging.WARNING)]
+
+
 async def test_threads_find_the_way() -> None:
     """The token of the run is there while the app runs."""
     hub = Hub(MemoryBroker)

@@ -155,6 +155,7 @@ class Hub:
                 await session.unsubscribe(topic.name)
         if not topic.users and self._topics.get(topic.name) is topic:
             del self._topics[topic.name]
+            _log_drops_of(topic)
             self._before = summary([topic], self._before)
 
     # Users of topics
@@ -213,7 +214,11 @@ class Hub:
 
     def _catch_up(self, topic: Topic) -> None:
         assert self._nursery is not None, "the broker is heard only while there is a session"
-        self._nursery.start_soon(topic.catch_up, self.session)
+        self._nursery.start_soon(self._fill_gap, topic, self.session)
+
+    async def _fill_gap(self, topic: Topic, session: BrokerSession) -> None:
+        await topic.catch_up(session)
+        self.see_drops(topic)
 
     async def replay(self, topic: Topic, since: Since) -> Replay:
         """Return what the history of a topic has since then."""
@@ -263,8 +268,7 @@ class Hub:
             before = topic.tally.dropped
             queued = topic.deliver(message)
             dropped = topic.tally.dropped - before
-        if dropped:
-            self._has_dropped.unpark_all()
+            self.see_drops(topic)
         echo = self._echoes.get(message.id)
         if echo is not None:
             echo.hear(queued, dropped)
@@ -278,6 +282,7 @@ class Hub:
         """Hand a presence event to its topic."""
         if (topic := self._topics.get(event.topic)) is not None:
             topic.presence_changed(event)
+            self.see_drops(topic)
 
     # What it tells
 
@@ -288,14 +293,20 @@ class Hub:
             return summary([] if topic is None else [topic], NOTHING)
         return summary(self._topics.values(), self._before)
 
+    def see_drops(self, topic: Topic) -> None:
+        """Have it logged, soon, if messages of a topic were dropped."""
+        if topic.tally.has_news:
+            self._has_dropped.unpark_all()
+
     async def _log_drops(self) -> None:
         while True:
-            has_logged = False
-            for name, topic in self._topics.items():
-                if dropped := topic.tally.take_news():
-                    error_log.warning(_DROPPED, dropped, name)
-                    has_logged = True
-            if has_logged:
+            if sum(_log_drops_of(topic) for topic in self._topics.values()):
                 await trio.sleep(DROPS_LOGGED_EVERY)
             else:
                 await self._has_dropped.park()
+
+
+def _log_drops_of(topic: Topic) -> int:
+    if dropped := topic.tally.take_news():
+        error_log.warning(_DROPPED, dropped, topic.name)
+    return dropped

@@ -45,6 +45,7 @@ async def join(
     topic.members[port.name] = port.memberships[name] = membership
     try:
         joined = await _begin(hub, topic, membership, since)
+        hub.see_drops(topic)
         if presence is not None:
             await _appear(hub, membership, presence)
     except BaseException:
