@@ -1,5 +1,6 @@
 """Where a Redis is: what its URL says."""
 
+import gc
 import ssl
 from contextlib import suppress
 from functools import partial
@@ -9,6 +10,7 @@ import pytest
 import trio
 import trustme
 from coredis.connection import TCPLocation, UnixDomainSocketLocation
+from coredis.exceptions import RedisError
 
 from tests.brokers.redis_server import redis_server
 from triows.brokers._redis_address import parse_url
@@ -98,3 +100,25 @@ async def test_connecting_by_tls(tmp_path: Path) -> None:
             async with trio.open_nursery() as nursery:
                 await address.connect(nursery)
         server.cancel_scope.cancel()
+
+
+async def test_giving_up_a_connection() -> None:
+    """One that is cancelled at whatever step leaves nothing for the garbage collector to find."""
+    with redis_server() as server:
+        await server.wait_started()
+        ((address,), _) = parse_url(server.url)
+        for step in range(25):
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(give_up_after, nursery.cancel_scope, step)
+                    await address.connect(nursery)
+            except* RedisError:
+                pass  # Cancelled in the midst of its handshake, a connection of coredis fails.
+            gc.collect()  # An unclosed stream is a ResourceWarning, which fails the test.
+
+
+async def give_up_after(scope: trio.CancelScope, steps: int) -> None:
+    """Cancel a scope after so many steps of the scheduler."""
+    for _ in range(steps):
+        await trio.lowlevel.checkpoint()
+    scope.cancel()

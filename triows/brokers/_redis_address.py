@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import trio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from coredis.connection import BaseConnection, Location, TCPLocation
 from coredis.pool import ConnectionPool
 
@@ -39,14 +40,24 @@ class Address:
             OSError: Nobody is there.
             RedisError: It cannot be made.
         """
-        # A connection of coredis that is never made leaves its queues open.
         if not await self.location.check():
             raise ConnectionRefusedError(f"there is no server at {self.location}")
         if isinstance(self.location, TCPLocation) and "ssl_context" in self.options:
             await _check_tls(self.location, self.options["ssl_context"])
         connection = self.connection_class(self.location, **self.options)
-        await nursery.start(connection.run)
+        try:
+            await nursery.start(connection.run)
+        except BaseException:
+            _close_queues(connection)
+            raise
         return connection
+
+
+def _close_queues(connection: BaseConnection) -> None:
+    """Close the queues of a connection that was never made: coredis leaves them open."""
+    for queue in vars(connection).values():
+        if isinstance(queue, MemoryObjectReceiveStream | MemoryObjectSendStream):
+            queue.close()
 
 
 async def _check_tls(location: TCPLocation, context: ssl.SSLContext) -> None:
