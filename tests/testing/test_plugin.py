@@ -31,7 +31,9 @@ PROJECT = """
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
     """Make a project in trio mode, whose conftest has an app."""
-    pytester.makeini("[pytest]\ntrio_mode = true\nfilterwarnings = error\n")
+    # Asserts are plain, as where these tests run may have imported what else would be rewritten.
+    ini = "trio_mode = true\nfilterwarnings = error\naddopts = --assert=plain\n"
+    pytester.makeini(f"[pytest]\n{ini}")
     pytester.makeconftest(PROJECT)
     return pytester
 
