@@ -1,11 +1,12 @@
 """A real Redis Cluster for tests: three tiny nodes of Debian's `redis-server` on free ports."""
 
+import random
 import shutil
 import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import trio
@@ -16,13 +17,20 @@ RANGES = ((0, 5000), (5001, 11000), (11001, 16383))
 """The slots that each node has at the beginning."""
 
 
+PORTS = range(10_000, 32_000)
+"""Those that the kernel gives to nobody who does not name them: one that is free stays so."""
+
+
 def free_ports(count: int) -> list[int]:
-    """Return ports where nobody listens, as things stand."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Return ports where nobody listens; a node has to be told, and cannot choose."""
+    ports: list[int] = []
+    for port in random.sample(PORTS, len(PORTS)):
+        if len(ports) == count:
+            break
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            ports.append(port)
+    return ports
 
 
 class Node:
