@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import pytest
 import trio
 import trio.testing
-from websockets.exceptions import ConnectionClosedError
+from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 from websockets.trio.client import connect
 
 from tests.support import BareServer, lines, our_server, serving, tracebacks
@@ -1334,6 +1334,33 @@ class TestOnOurServer:
                 await trio.lowlevel.checkpoint()
 
         assert [] == tracebacks(caplog)
+
+    async def test_a_task_that_is_being_started_from_elsewhere(self) -> None:
+        """`nursery.start` of a task outside does not keep a connection whose handler returned."""
+        app = App(__name__)
+        is_begun, is_moved = trio.Event(), trio.Event()
+
+        async def start(task_status: trio.TaskStatus[None]) -> None:
+            is_begun.set()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            task_status.started()
+            is_moved.set()
+            await trio.sleep_forever()
+
+        @app.websocket("/")
+        async def handler() -> None:
+            await websocket.accept()
+            app.nursery.start_soon(websocket.nursery.start, start)
+            await is_begun.wait()
+
+        async with our_server(app) as url:
+            client: Any
+            async with connect(url, proxy=None) as client:
+                with pytest.raises(ConnectionClosedOK):
+                    await client.recv()
+
+        assert is_moved.is_set()
+        assert 1000 == client.close_code
 
     async def test_a_handler_that_fails(self, caplog: pytest.LogCaptureFixture) -> None:
         """It closes with 1011, and its failure is logged once."""

@@ -161,13 +161,13 @@ class Connection:
         """
         self._is_over = True
         self._timer.clear("accept_timeout")  # nobody is left to accept
-        self._websocket._leave()
+        may_have_tasks = self._websocket._leave()
         is_usual = (
             isinstance(failure, ConnectionClosed)
             and failure.websocket is self._websocket
             and self._pipeline is None
         )
-        if (is_usual or failure is None) and nursery.child_tasks:
+        if may_have_tasks and (is_usual or failure is None):
             nursery.cancel_scope.cancel(reason="the handler has returned")
         return is_usual
 

@@ -60,6 +60,7 @@ class WebSocket(Answerable):
         self.draining = draining
         self._discard = discard
         self._nursery: trio.Nursery | None = None
+        self._is_nursery_used = False
         self._context: contextvars.Context | None = None
         self._session: Any = None
         self._flow: Flow | None = None
@@ -96,6 +97,7 @@ class WebSocket(Answerable):
             ConnectionClosed: The handler has ended.
         """
         if self._nursery is not None:
+            self._is_nursery_used = True
             return self._nursery
         if self._context is None:
             raise StateError(
@@ -166,9 +168,13 @@ class WebSocket(Answerable):
         self._nursery = nursery
         self._context = trio.lowlevel.current_task().context
 
-    def _leave(self) -> None:
-        """Withdraw the nursery, as the handler ends."""
+    def _leave(self) -> bool:
+        """Withdraw the nursery, as the handler ends; return whether anybody has had it.
+
+        It may be without tasks then, and one still come: by a `start` that is under way.
+        """
         self._nursery = None
+        return self._is_nursery_used
 
     def _open(self, unanswered: Unanswered) -> None:
         if not self._discard:
