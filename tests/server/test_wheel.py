@@ -3,6 +3,7 @@
 import math
 import signal
 from collections.abc import Callable, Generator
+from functools import partial
 
 import pytest
 import trio
@@ -11,7 +12,7 @@ from trio.testing import MockClock
 
 from tests.support import tracebacks
 from triows._timer import Timer
-from triows.server._wheel import TICK, Wheel, WheelTimer
+from triows.server._wheel import TICK, TURN, Wheel, WheelTimer
 
 
 class Calls:
@@ -183,6 +184,41 @@ async def test_deadline_that_has_passed_again_and_again(
 
     assert 20 == called.names.count("bystander")
     assert 10 <= called.names.count("impatient") <= 30
+
+
+@pytest.mark.timeout(5)
+async def test_a_thousand_deadlines_that_have_passed(
+    autojump_clock: MockClock, called: Calls
+) -> None:
+    """Everybody else has a turn between some of them, and an ordinary deadline comes among them."""
+    wheel = Wheel()
+    timers = [wheel.add() for _ in range(1000)]
+
+    def impatient(i: int) -> None:
+        called(f"{i}")()
+        timers[i].set("impatient", 0.0, partial(impatient, i))
+
+    async def bystander() -> None:
+        for _ in range(2 * 1000 // TURN):
+            called("bystander")()
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wheel.run)
+        await trio.sleep(1)
+        for i in range(1000):
+            impatient(i)
+        wheel.add().set("ordinary", trio.current_time(), called("ordinary"))
+        called.calls.clear()
+        assert 1001 == len(wheel)
+        nursery.start_soon(bystander)
+
+    turns = " ".join(called.names).split("bystander")
+    # Trio shuffles the tasks that are ready: one may have two turns, and then the other.
+    assert 2 * TURN >= max(len(turn.split()) for turn in turns)
+    assert "ordinary" in called.names
+    assert {1, 2, 3} >= {called.names.count(f"{i}") for i in range(1000)}
 
 
 @pytest.mark.timeout(5)

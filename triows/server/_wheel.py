@@ -6,6 +6,7 @@ ping's, are moved again and again and rarely come.
 """
 
 import math
+from collections import deque
 from heapq import heappop, heappush
 from typing import NoReturn
 
@@ -17,6 +18,8 @@ from triows._timer import Timer
 TICK = 0.05
 """Seconds: no deadline comes early, and none more than this late."""
 
+TURN = 64
+"""Timers looked at before everybody else has a turn: each may parse a millisecond's worth."""
 
 _NONE = -1
 
@@ -38,11 +41,13 @@ class Wheel:
         self._slots: dict[int, set[WheelTimer]] = {}
         self._order: list[int] = []  # a heap of the slots
         self._past = -1  # the last slot that was looked at
+        self._due: deque[tuple[int, WheelTimer]] = deque()  # of such slots, in order
         self._nap: trio.CancelScope | None = None
         self._wake = self._place  # one for all timers
 
     def __len__(self) -> int:
-        return sum(map(len, self._slots.values()))
+        due = sum(timer.slot == slot for slot, timer in self._due)
+        return due + sum(map(len, self._slots.values()))
 
     def add(self) -> WheelTimer:
         """Return a new timer."""
@@ -78,25 +83,28 @@ class Wheel:
     async def run(self) -> NoReturn:
         """Look at the timers when they are due, until cancelled."""
         while True:
-            earliest = self._order[0] * TICK if self._order else math.inf
-            with trio.CancelScope(deadline=earliest) as self._nap:
+            with trio.CancelScope(deadline=self._earliest()) as self._nap:
                 await trio.sleep_forever()
             self._turn()
+
+    def _earliest(self) -> float:
+        if self._due:
+            return -math.inf
+        return self._order[0] * TICK if self._order else math.inf
 
     def _turn(self) -> None:
         # With a tolerance, or rounding could make a due slot not quite due, again and again.
         now = trio.current_time() / TICK + 1e-6
-        due: list[tuple[int, set[WheelTimer]]] = []
         while self._order and self._order[0] <= now:
             slot = heappop(self._order)
-            due.append((slot, self._slots.pop(slot)))
+            self._due.extend((slot, timer) for timer in self._slots.pop(slot))
             self._past = slot
-        # What is set meanwhile waits for the next turn: who wants to be called at once, again
-        # and again, would not let this one end.
-        for slot, timers in due:
-            for timer in timers:
-                if timer.slot == slot:  # or one before it has ended its connection
-                    self._expire(timer)
+        # What is set meanwhile waits behind those that are due: who wants to be called at once,
+        # again and again, would not let this turn end, nor the others have theirs.
+        for _ in range(min(TURN, len(self._due))):
+            slot, timer = self._due.popleft()
+            if timer.slot == slot:  # or one before it has ended its connection
+                self._expire(timer)
 
     def _expire(self, timer: WheelTimer) -> None:
         timer.slot = _EXPIRING
