@@ -4,6 +4,7 @@ import logging
 import socket
 from collections.abc import AsyncGenerator
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -81,6 +82,17 @@ class TestStart:
 
         with pytest.raises(ValueError, match="certfile"):
             await serve(waiting_app(), sockets=sockets)
+
+        assert -1 == sockets.secure_sockets[0].fileno()
+
+    async def test_a_certificate_that_is_not_there(self, tmp_path: Path) -> None:
+        """The sockets that were to be served are closed all the same."""
+        sockets = Sockets([socket.socket()], [], [])
+        config = Config()
+        config.certfile = config.keyfile = str(tmp_path / "none.pem")
+
+        with pytest.raises(FileNotFoundError):
+            await serve(waiting_app(), config, sockets=sockets)
 
         assert -1 == sockets.secure_sockets[0].fileno()
 

@@ -125,9 +125,9 @@ class Server:
         started: Started,
     ) -> None:
         config = self._config
-        context = config.create_ssl_context()
         wheel = Wheel()
         with open_sockets(config, sockets) as opened:
+            context = config.create_ssl_context()
             if opened.secure_sockets and context is None:
                 raise ValueError("secure sockets need a certfile and a keyfile in the config")
             async with (
