@@ -1152,6 +1152,35 @@ class TestFairness:
 
             assert connection.wire.is_closed
 
+    async def test_a_reset_during_a_rest(self, autojump_clock: MockClock) -> None:
+        """What had come before it is still received, and the close that was said is the end."""
+        pings = Frame(Opcode.PING, b"").serialize(mask=True) * 3000
+        async with open_connection() as connection:
+            transport = connection.transport
+            connection.wire.say(pings, said("one", "two"), pings, closing(4001))
+            connection.wire.reset()
+            with trio.fail_after(1):
+                assert ["one", "two"] == [await transport.receive() for _ in range(2)]
+                with pytest.raises(ConnectionClosed):
+                    await transport.receive()
+                await transport.finish()
+
+            assert CloseInfo(4001, "", by_peer=True, clean=True) == transport.closed
+            assert [transport.closed] == connection.told
+
+    async def test_a_reset_behind_a_full_inbox(self, autojump_clock: MockClock) -> None:
+        """The connection is over at once, and what there is no room for is received later."""
+        pings = Frame(Opcode.PING, b"").serialize(mask=True) * 300
+        async with open_connection(limits=Limits(inbox_messages=2)) as connection:
+            transport = connection.transport
+            connection.wire.say(pings, said(*"abcd"))
+            connection.wire.reset()
+            with trio.fail_after(1):
+                await transport.finish()
+            assert CloseInfo(1006, "", by_peer=True, clean=False) == transport.closed
+
+            assert list("abcd") == [await transport.receive() for _ in range(4)]
+
     async def test_a_held_inbox_after_a_rest(self, autojump_clock: MockClock) -> None:
         """Who has asked for no more messages gets none by the end of a rest."""
         async with open_connection() as connection:

@@ -59,6 +59,7 @@ class ServerTransport:
         "_early",
         "_inbox",
         "_is_claimed",
+        "_is_lost",
         "_is_resting",
         "_is_timed",
         "_keepalive",
@@ -86,13 +87,7 @@ class ServerTransport:
         self._inbox = Inbox(self, self._line, limits)
         self._outgoing = Outgoing(wire, self._line, timer, limits)
         self._closing = Closing(
-            self._line,
-            wire,
-            self._inbox,
-            self._outgoing,
-            timer=timer,
-            limits=limits,
-            source=self,
+            self._line, wire, self._inbox, self._outgoing, timer=timer, limits=limits, source=self
         )
         self._keepalive: Keepalive | None = None
         self._decoder: Decoder | None = None  # from the accept on
@@ -103,6 +98,7 @@ class ServerTransport:
         self._is_timed = False
         self._is_claimed = False
         self._is_resting = False
+        self._is_lost = False
         self._discards = False
 
     def claim(self, limits: Limits, *, discard: bool) -> bool:
@@ -280,6 +276,8 @@ class ServerTransport:
         self._is_resting = False
         if self.may_read():
             self.read_on()
+        if self._is_lost and not self._is_resting:
+            self._closing.lost()
 
     def _hear_control(self, event: Ping | Pong | Pause) -> int:
         """Hear what is no message; return how much of the turn it costs beside the event."""
@@ -309,8 +307,10 @@ class ServerTransport:
         self._outgoing.wake()
 
     def lost(self) -> None:
-        """Hear that the socket is closed."""
-        self._closing.lost()
+        """Hear that the socket is closed; it is over behind the rest of what was read."""
+        self._is_lost = True
+        if not self._is_resting:
+            self._closing.lost()
 
     # Room in the inbox
 
