@@ -1152,6 +1152,16 @@ class TestFairness:
 
             assert connection.wire.is_closed
 
+    async def test_pings_are_no_messages(self, autojump_clock: MockClock) -> None:
+        """However many come: for `idle_timeout` the last message counts, also during a rest."""
+        async with open_connection(limits=Limits(idle_timeout=60), discard=True) as connection:
+            connection.wire.say(said("heartbeat"))
+            await trio.sleep(30)
+            connection.transport.take(Frame(Opcode.PING, b"").serialize(mask=True) * 3000)
+
+            assert not connection.wire.is_reading
+            assert 0 == connection.transport.last_received
+
     async def test_a_reset_during_a_rest(self, autojump_clock: MockClock) -> None:
         """What had come before it is still received, and the close that was said is the end."""
         pings = Frame(Opcode.PING, b"").serialize(mask=True) * 3000

@@ -138,7 +138,8 @@ class ServerTransport:
     @property
     def last_received(self) -> float:
         """When the last message came, or the accept; now, while none can come."""
-        return self._last_received if self.may_read() else trio.current_time()
+        is_heard = self._is_resting or self.may_read()
+        return self._last_received if is_heard else trio.current_time()
 
     @property
     def latency(self) -> float | None:
