@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 import trio
 import trustme
@@ -75,6 +76,20 @@ async def test_what_is_no_message(shared: RedisServer, caplog: pytest.LogCapture
     assert ["ours"] == texts(listener.messages)
     assert [] == listener.events
     assert 6 == caplog.text.count("ignored what is no message of triows in topic 't'")
+
+
+@pytest.mark.parametrize("data", [None, 1, 1.5, True, ["text"], {"text": "text"}], ids=repr)
+def test_data_that_is_none(data: object, caplog: pytest.LogCaptureFixture) -> None:
+    """Only text and binary reach the members; it looks like a message of ours, and is none."""
+    listener = Recorder()
+    session = _redis._RedisSession("triows", 1.0, listener)
+    session._topics[b"triows:{t}:all"] = "t"
+    for body in (data, "text"):
+        payload = msgspec.msgpack.encode((body, "id", False, None, None))
+        session.heard(b"triows:{t}:all", b"m\n" + payload)
+
+    assert ["text"] == texts(listener.messages)
+    assert 1 == caplog.text.count("ignored what is no message of triows in topic 't'")
 
 
 def test_after_the_end() -> None:

@@ -1,5 +1,6 @@
 """The processes of workers: small ones here, which do what the test needs."""
 
+import errno
 import os
 import signal
 import sys
@@ -99,6 +100,28 @@ async def test_worker_that_cannot_be_started(capsys: pytest.CaptureFixture[str])
 
     assert 5 == await processes.run(bool)
     assert "triows: cannot start a worker: no such file or directory\n" == capsys.readouterr().err
+
+
+@pytest.mark.parametrize("pipes", [0, 1])
+async def test_worker_without_files(
+    pipes: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there are too many open files it is the same, and those it had are closed."""
+    before = descriptors()
+    make_pipe = os.pipe
+    made: list[tuple[int, int]] = []
+
+    def pipe() -> tuple[int, int]:
+        if len(made) == pipes:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        made.append(make_pipe())
+        return made[-1]
+
+    monkeypatch.setattr(os, "pipe", pipe)
+
+    assert 5 == await processes_of(SERVE).run(bool)
+    assert before == descriptors()
+    assert "triows: cannot start a worker: too many open files\n" == capsys.readouterr().err
 
 
 async def test_no_descriptors_are_left() -> None:

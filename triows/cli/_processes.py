@@ -7,7 +7,7 @@ a worker that was reached twice, once by the supervisor, would take it for the s
 import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 
 import trio
@@ -70,19 +70,18 @@ class Processes:
         return NOT_KEPT_UP
 
     async def _run(self, on_ready: Callable[[], object]) -> int:
-        ready, tell = os.pipe()
-        lifeline, hold = os.pipe()
         async with AsyncExitStack() as stack:
-            # Wherever the supervisor ends, by whatever means, so does a worker's lifeline.
-            stack.callback(os.close, hold)
-            told = await stack.enter_async_context(trio.lowlevel.FdStream(ready))
-            nursery = await stack.enter_async_context(trio.open_nursery())
-            try:
+            # The worker has its own; with ours open its end would not be seen.
+            with ExitStack() as theirs:
+                ready, tell = os.pipe()
+                theirs.callback(os.close, tell)
+                told = await stack.enter_async_context(trio.lowlevel.FdStream(ready))
+                # Wherever the supervisor ends, by whatever means, so does a worker's lifeline.
+                lifeline, hold = os.pipe()
+                theirs.callback(os.close, lifeline)
+                stack.callback(os.close, hold)
+                nursery = await stack.enter_async_context(trio.open_nursery())
                 process: trio.Process = await nursery.start(self._prepare(lifeline, tell))
-            finally:
-                # The worker has its own; with ours open its end would not be seen.
-                os.close(lifeline)
-                os.close(tell)
             if await told.receive_some(1):
                 on_ready()
         assert process.returncode is not None, "its nursery has waited for it"
