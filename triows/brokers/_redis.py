@@ -324,7 +324,7 @@ def _encode(message: Message) -> bytes:
 def _decode(topic: str, body: bytes, position: Position | None) -> Message:
     data, name, is_json, key, exclude = _decoder.decode(body)
     if not isinstance(data, str | bytes):
-        raise ValueError(f"its data is {type(data).__name__}")
+        raise msgspec.ValidationError(f"its data is {type(data).__name__}")
     return Message(topic, data, name, is_json, key=key, exclude=exclude, position=position)
 
 
