@@ -1,4 +1,4 @@
-"""Two processes of `triows run` on one Redis, which is killed and frozen beneath them."""
+"""Two processes of `triows run` on one Redis: restarted, killed and frozen beneath them."""
 
 import json
 import random
@@ -86,6 +86,13 @@ async def test_two_hundred_clients(redis: RedisServer) -> None:
         assert [list(range(25))] * 4 == [said(frames, name) for name in names]
 
 
+async def restart(redis: RedisServer) -> None:
+    """Ask it to end, and start it a moment later."""
+    redis.shut_down()
+    await trio.sleep(0.5)
+    redis.start()
+
+
 async def kill(redis: RedisServer) -> None:
     """Kill it, and start it a moment later."""
     redis.kill()
@@ -123,7 +130,10 @@ async def hear_through(redis: RedisServer, topic: str, fail: Any) -> list[list[A
 
 
 @pytest.mark.parametrize(
-    ("redis", "fail"), [(DURABLE, kill), ((), freeze)], indirect=["redis"], ids=["kill", "freeze"]
+    ("redis", "fail"),
+    [(DURABLE, restart), (DURABLE, kill), ((), freeze)],
+    indirect=["redis"],
+    ids=["restart", "kill", "freeze"],
 )
 async def test_nothing_is_lost(redis: RedisServer, fail: Any) -> None:
     """With history, and a disk that has everything, all members have every message, once."""
@@ -136,9 +146,10 @@ async def test_nothing_is_lost(redis: RedisServer, fail: Any) -> None:
             assert list(range(200)) == sorted(set(said(frames, name)))
 
 
-async def test_a_new_epoch(redis: RedisServer) -> None:
+@pytest.mark.parametrize("fail", [restart, kill])
+async def test_a_new_epoch(redis: RedisServer, fail: Any) -> None:
     """A Redis that may have lost something is believed nothing, and everybody is told."""
-    for frames in await hear_through(redis, "kept", kill):
+    for frames in await hear_through(redis, "kept", fail):
         gaps = [frame for frame in frames if frame.get("joined")]
         assert gaps
         assert all(frame["recovered"] is False for frame in gaps)

@@ -19,7 +19,7 @@ CONNECTIONS = 10_000
 FOR_OTHERS = 500
 """File descriptors that a process needs besides its connections, at most."""
 
-MAX_KIB = 24
+MAX_KIB = 12
 """KiB that an idle connection may take, its task and its handler included."""
 
 KIB = 1024
