@@ -94,5 +94,5 @@ async def test_a_receive_that_is_cancelled_every_millisecond(server: str) -> Non
         for seed in range(10):
             nursery.start_soon(converse, running.ws("/is_cancelled_all_the_time"), seed)
 
-    assert sum(cancelled) > 500
+    assert sum(cancelled) > 50  # Many more, unless something else has the processors.
     assert running.failures == []
