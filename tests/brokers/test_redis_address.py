@@ -120,7 +120,7 @@ async def test_giving_up_a_connection() -> None:
                     connected.append(step)
             except* RedisError:
                 pass  # Cancelled in the midst of its handshake, a connection of coredis fails.
-            gc.collect()  # An unclosed stream is a ResourceWarning, which fails the test.
+        gc.collect()  # An unclosed stream is a ResourceWarning, which fails the test.
 
     assert 0 < len(connected) < STEPS
 

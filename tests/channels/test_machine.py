@@ -18,7 +18,7 @@ def test_memory() -> None:
         broker = MemoryBroker()
         return ChannelsMachine(lambda: broker)
 
-    run_state_machine_as_test(machine, settings=bounded(200))  # type: ignore[arg-type]  # it is called
+    run_state_machine_as_test(machine, settings=bounded(100))  # type: ignore[arg-type]  # it is called
 
 
 def test_redis() -> None:
@@ -30,7 +30,7 @@ def test_redis() -> None:
 
     with redis_server() as redis:
         trio.run(redis.wait_started)
-        run_state_machine_as_test(machine, settings=bounded(40))  # type: ignore[arg-type]  # it is called
+        run_state_machine_as_test(machine, settings=bounded(25))  # type: ignore[arg-type]  # it is called
 
 
 def bounded(examples: int) -> settings:
