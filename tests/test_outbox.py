@@ -215,6 +215,28 @@ class TestPolicies:
         assert ["A" * 15, "c" * 10] == everything_in(outbox)
         assert 2 == tally.dropped
 
+    def test_latest_that_is_too_large(self) -> None:
+        """Where nothing else of its subscription waits it goes itself; others' messages stay."""
+        tally = Tally()
+        lane = Lane("latest", 100, tally)
+        outbox: Outbox[Prepared] = Outbox(2 * (OVERHEAD + 10))
+        outbox.put(Prepared("x" * 10))
+        outbox.put(Prepared("a" * 10, key="a"), lane)
+
+        assert not outbox.put(Prepared("A" * 11, key="a"), lane)
+        assert 2 == tally.dropped
+        assert outbox.put(Prepared("a" * 10, key="a"), lane)
+        assert ["x" * 10, "a" * 10] == everything_in(outbox)
+
+    def test_latest_alone(self) -> None:
+        """Where nothing else waits at all it may be of any size, like any message."""
+        lane = Lane("latest", 100, Tally())
+        outbox: Outbox[Prepared] = Outbox(1)
+        outbox.put(Prepared("a", key="a"), lane)
+
+        assert outbox.put(Prepared("A" * 100, key="a"), lane)
+        assert ["A" * 100] == everything_in(outbox)
+
     def test_dropped_ones_leave_no_trace(self) -> None:
         """However many are dropped behind one that is stuck, memory stays bounded."""
         lane = Lane("drop_oldest", 10, Tally())

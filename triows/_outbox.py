@@ -165,8 +165,7 @@ class Outbox(Generic[ItemT]):
         Without a lane, a full outbox takes nothing.
         """
         if lane is not None and lane.overflow == "latest" and item.key in lane.of_key:
-            self._replace(lane.of_key[item.key], item, lane)
-            return True
+            return self._replace(lane.of_key[item.key], item, lane)
         while self._is_full(item, lane):
             if lane is None:
                 return False
@@ -190,8 +189,10 @@ class Outbox(Generic[ItemT]):
             return True
         return self.count > 0 and self._size + item.size + OVERHEAD > self._bound
 
-    def _replace(self, entry: Entry[ItemT], item: ItemT, lane: Lane) -> None:
+    def _replace(self, entry: Entry[ItemT], item: ItemT, lane: Lane) -> bool:
         """Put a newer message in the place of an older one, which it keeps in the line.
+
+        If it is larger, others of the lane go, and then it does itself. Return whether it waits.
 
         Moved to the end, one that changes often would never reach the front.
         """
@@ -201,9 +202,10 @@ class Outbox(Generic[ItemT]):
         entry.item = item
         self._count(item, 1)
         lane.entries.move_to_end(entry)  # It is the newest: others of the lane go before it.
-        while self._size > self._bound and len(lane.entries) > 1:
+        while self._size > self._bound and self.count > 1 and lane.entries:
             lane.tally.dropped += 1
             self._drop(next(iter(lane.entries)), lane)
+        return bool(lane.entries)
 
     def _drop(self, entry: Entry[ItemT], lane: Lane) -> None:
         assert entry.item is not None, "a lane knows only what waits"
