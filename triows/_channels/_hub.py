@@ -6,6 +6,7 @@ the broker does, and a task of the hub tidies up behind them.
 """
 
 import os
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeAlias
@@ -48,6 +49,7 @@ _SPLIT = (
 )
 
 _DROPPED = "%d messages of topic %r were dropped: members were too slow"
+_DROPPED_OF_MANY = "%d messages of %d topics were dropped, %d of them of %r: members were too slow"
 
 
 class Hub:
@@ -74,6 +76,7 @@ class Hub:
         self._name = uuid4().hex
         self._published = 0
         self._before = NOTHING  # what topics counted that are no more
+        self._drops: Counter[str] = Counter()  # by topic, that were not logged
         self._has_dropped = trio.lowlevel.ParkingLot()
 
     # Its life
@@ -96,11 +99,12 @@ class Hub:
             self._session, self._nursery = session, nursery
             self._token = trio.lowlevel.current_trio_token()
             nursery.start_soon(self._tidy_up, session)
-            nursery.start_soon(self._log_drops)
+            nursery.start_soon(self._keep_logging_drops)
             try:
                 yield
             finally:
                 self._session = self._nursery = self._token = None
+                self._log_drops()
                 self._topics.clear()
                 self._chores, self._unused = [], {}
 
@@ -155,7 +159,7 @@ class Hub:
                 await session.unsubscribe(topic.name)
         if not topic.users and self._topics.get(topic.name) is topic:
             del self._topics[topic.name]
-            _log_drops_of(topic)
+            self._note_drops(topic)
             self._before = summary([topic], self._before)
 
     # Users of topics
@@ -298,15 +302,27 @@ class Hub:
         if topic.tally.has_news:
             self._has_dropped.unpark_all()
 
-    async def _log_drops(self) -> None:
+    async def _keep_logging_drops(self) -> None:
         while True:
-            if sum(_log_drops_of(topic) for topic in self._topics.values()):
+            if self._log_drops():
                 await trio.sleep(DROPS_LOGGED_EVERY)
             else:
                 await self._has_dropped.park()
 
+    def _log_drops(self) -> bool:
+        """Log what was dropped, in one line; return whether something was."""
+        for topic in self._topics.values():
+            self._note_drops(topic)
+        drops, self._drops = self._drops, Counter()
+        if not drops:
+            return False
+        ((name, most),) = drops.most_common(1)
+        if len(drops) == 1:
+            error_log.warning(_DROPPED, most, name)
+        else:
+            error_log.warning(_DROPPED_OF_MANY, drops.total(), len(drops), most, name)
+        return True
 
-def _log_drops_of(topic: Topic) -> int:
-    if dropped := topic.tally.take_news():
-        error_log.warning(_DROPPED, dropped, topic.name)
-    return dropped
+    def _note_drops(self, topic: Topic) -> None:
+        if topic.tally.has_news:
+            self._drops[topic.name] += topic.tally.take_news()
