@@ -357,6 +357,13 @@ class TestOptions:
         with pytest.raises(RouteError, match=r"^limits=5: give Limits"):
             App(__name__).websocket("/", limits=5)  # type: ignore[arg-type]
 
+    def test_a_limit_of_the_app(self) -> None:
+        """Of connections there is one number for all routes; a route may repeat it."""
+        limits = Limits(max_connections=9)
+        with pytest.raises(RouteError, match="^max_connections is of the whole app"):
+            App(__name__).websocket("/", limits=limits)
+        App(__name__, limits=limits).websocket("/", limits=limits)(accept)
+
     def test_limits(self) -> None:
         """Those that a route names go over the app's, which are there for the rest."""
         app = App(__name__, limits=Limits(idle_timeout=60, inbox_messages=5))

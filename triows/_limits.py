@@ -37,7 +37,7 @@ class Limits:
         inbox_bytes: Bytes kept likewise; the last message may pass it.
         outbox_bytes: Bytes of published messages that wait for a peer that reads slowly.
         max_connections: Connections of the app at a time (then HTTP 503), or None.
-            Meaningful on the app only.
+            Of the app only: a route that names another is refused.
 
     Raises:
         ValueError: A bound is not a positive number, or a count is not an integer.

@@ -223,7 +223,6 @@ class RouteTable:
         """
         _check_choice("on_disconnect", on_disconnect, get_args(OnDisconnect))
         _check_choice("incoming", incoming, get_args(Incoming))
-        own = check_limits(limits)
         return Options(
             pipeline=tuple(check_pipes(pipeline or ())),
             schemes=_check_schemes(schemes),
@@ -232,8 +231,16 @@ class RouteTable:
             origins=self.origins if origins is None else parse_origins(origins),
             on_disconnect=on_disconnect,
             incoming=incoming,
-            limits=self.limits if own is None else own.over(self.limits),
+            limits=self._put_over(check_limits(limits)),
         )
+
+    def _put_over(self, own: Limits | None) -> Limits:
+        if own is None:
+            return self.limits
+        limits = own.over(self.limits)
+        if limits.max_connections != self.limits.max_connections:
+            raise RouteError("max_connections is of the whole app: give it to App(limits=...)")
+        return limits
 
 
 def check_limits(limits: object) -> Limits | None:
