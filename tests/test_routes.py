@@ -360,7 +360,7 @@ class TestOptions:
     def test_a_limit_of_the_app(self) -> None:
         """Of connections there is one number for all routes; a route may repeat it."""
         limits = Limits(max_connections=9)
-        with pytest.raises(RouteError, match="^max_connections is of the whole app"):
+        with pytest.raises(RouteError, match=r"^max_connections is of the whole app"):
             App(__name__).websocket("/", limits=limits)
         App(__name__, limits=limits).websocket("/", limits=limits)(accept)
 

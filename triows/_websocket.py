@@ -301,8 +301,8 @@ class WebSocket(Answerable):
                 instead of the bare messages, and tell of gaps.
             since: The `(epoch, offset)` of the last message that the peer has, or 0 for
                 all that the topic remembers; None for new ones only.
-            presence: What others are told of this connection, anything with a JSON form.
-                None: it is not among those that are present.
+            presence: What others are told of this connection, anything with a JSON form of
+                at most 32 levels. None: it is not among those that are present.
             overflow: The policy for this member; None: the topic's.
 
         Raises:
@@ -310,7 +310,8 @@ class WebSocket(Answerable):
             StateError: It has joined the topic already.
             NotRunning: The app is not running.
             BrokerUnavailable: The broker cannot be reached.
-            ValueError: The topic, `since` or `overflow` cannot be.
+            ValueError: The topic, `since`, `presence` or `overflow` cannot be.
+            TypeError: `presence` has no JSON form.
         """
         await self.accept()
         return await self._lifeline().memberships.join(

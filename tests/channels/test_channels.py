@@ -134,6 +134,8 @@ async def test_what_cannot_be_published(autojump_clock: MockClock) -> None:
             await app.channels.publish("t", "\ud800")
         with pytest.raises(ValueError, match="a topic is named"):
             await app.channels.publish("", "hi")
+        with pytest.raises(TypeError, match="a key is text, not int"):
+            await app.channels.publish("t", "hi", key=7)  # type: ignore[arg-type]
 
 
 async def test_subscriptions(autojump_clock: MockClock) -> None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -330,6 +331,42 @@ async def test_what_outlasts_a_run(*, is_again: bool) -> None:
 
 
 # In an app
+
+
+def nested(levels: int) -> Any:
+    """Return an empty list in so many others."""
+    return [] if levels == 0 else {"a": nested(levels - 1)} if levels % 2 else [nested(levels - 1)]
+
+
+@pytest.mark.parametrize(
+    ("presence", "complaint"),
+    [
+        (object(), "objects of type object"),
+        ("\ud800", "no JSON form"),
+        (nested(33), "at most 32 levels"),
+        (nested(500), "at most 32 levels"),
+        (msgspec.Raw(b"{"), "cannot be read again"),
+    ],
+    ids=["object", "surrogate", "33", "500", "raw"],
+)
+async def test_presence_that_cannot_be(presence: Any, complaint: str) -> None:
+    """It is the mistake of who joins, and not of whoever is told later."""
+    async with open_hub() as (hub, _):
+        peer = Peer(hub)
+        with pytest.raises((TypeError, ValueError), match=complaint):
+            await peer.join(presence)
+        await check_present(hub, peer, None)
+
+
+async def test_presence_is_what_it_was() -> None:
+    """What a handler does to it afterwards nobody else sees."""
+    told = {"name": ["joe"], "deep": nested(31)}
+    async with open_hub() as (hub, _):
+        peer = Peer(hub)
+        await peer.join(told)
+        told["name"] = object()
+        await check_present(hub, peer, {"name": ["joe"], "deep": nested(31)})
+        peer.end()
 
 
 async def test_joining_twice(autojump_clock: MockClock) -> None:

@@ -109,6 +109,7 @@ def test_overflow() -> None:
         (0, 0),
         (("epoch", 7), Position("epoch", 7)),
         (Position("epoch", 0), Position("epoch", 0)),
+        (("no epoch\n\N{SNOWMAN}", 7), Position("no epoch\n\N{SNOWMAN}", 7)),
     ],
 )
 def test_since(since: Any, parsed: Any) -> None:
@@ -125,6 +126,7 @@ def test_since(since: Any, parsed: Any) -> None:
         ("epoch",),
         ("epoch", -1),
         ("epoch", "7"),
+        ("epoch \ud800", 7),
         (7, 7),
         ("e", 1 << 63),
         ["e", 1],

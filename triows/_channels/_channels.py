@@ -134,7 +134,8 @@ class Channels:
         Raises:
             NotRunning: The app is not running.
             BrokerUnavailable: The broker cannot be reached; the message may have gone out.
-            TypeError: The message is neither text nor bytes: see `publish_json`.
+            TypeError: The message is neither text nor bytes: see `publish_json`. Or the key
+                is no text.
         """
         return await self._publish(topic, as_message(message), exclude, key, is_json=False)
 
@@ -152,6 +153,8 @@ class Channels:
     async def _publish(
         self, topic: str, data: Data, exclude: Owner | None, key: str | None, *, is_json: bool
     ) -> Published:
+        if not isinstance(key, str | None):
+            raise TypeError(f"a key is text, not {type(key).__name__}")
         name = None if exclude is None else exclude.id
         return await self._hub.publish(topic, data, is_json=is_json, exclude=name, key=key)
 

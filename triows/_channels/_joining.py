@@ -10,6 +10,7 @@ is done by `leave`, or before the connection is present again, or by the hub beh
 who is cancelled leaves a ghost, and nobody who comes back at once is taken for the one who left.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -20,8 +21,12 @@ from triows._channels._hub import Hub
 from triows._channels._membership import Joined, Membership, Port
 from triows._channels._settings import Since, parse_since
 from triows._channels._topic import Topic
-from triows._codecs import encode_json
+from triows._codecs import decode_json, encode_json
+from triows._errors import InvalidMessage
 from triows._outbox import Overflow
+
+DEEPEST = 32
+"""Levels of lists and dicts in what a connection tells of itself."""
 
 
 async def join(
@@ -35,7 +40,7 @@ async def join(
     overflow: Overflow | None,
 ) -> Joined:
     """Make a connection a member of a topic; see `WebSocket.join`."""
-    encode_json(presence)  # What has no JSON form is our caller's mistake.
+    presence = _copy_of(presence)
     since = parse_since(since)
     topic, lane = await hub.enter(name, overflow)
     if port.is_closed or name in port.memberships:
@@ -54,6 +59,32 @@ async def join(
     if port.is_closed:
         raise port.refusal(name)
     return joined
+
+
+def _copy_of(presence: Any) -> Any:
+    """Return what others are told, as it is now: nobody changes it any more.
+
+    Raises:
+        TypeError: It has no JSON form.
+        ValueError: It is nested too deeply. What is close to the limits of an encoder
+            would be beyond them in a frame, where it is nobody's mistake any more.
+    """
+    try:
+        copy = decode_json(encode_json(presence))
+    except InvalidMessage as exc:
+        raise ValueError(f"presence cannot be read again: {exc}") from exc
+    level = [copy]
+    for _ in range(DEEPEST):
+        level = [item for value in level for item in _items_of(value)]
+    if any(_items_of(value) for value in level):
+        raise ValueError(f"presence has at most {DEEPEST} levels of lists and dicts")
+    return copy
+
+
+def _items_of(value: Any) -> Sequence[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else ()
 
 
 async def _begin(hub: Hub, topic: Topic, membership: Membership, since: Since) -> Joined:

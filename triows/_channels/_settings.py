@@ -11,6 +11,9 @@ from triows._outbox import OVERFLOWS, Overflow
 LONGEST_NAME = 255
 """Bytes of a topic's name: brokers make names of their own from it, for every process to keep."""
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""What JSON of a peer may have, and no broker can be told."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicSettings:
@@ -74,9 +77,10 @@ def parse_since(since: Since) -> Position | Literal[0] | None:
         return since
     if isinstance(since, tuple) and len(since) == 2:
         epoch, offset = since
-        if isinstance(epoch, str) and isinstance(offset, int) and 0 <= offset < 2**63:
+        is_name = isinstance(epoch, str) and not _SURROGATE.search(epoch)
+        if is_name and isinstance(offset, int) and 0 <= offset < 2**63:
             return Position(epoch, offset)
-    raise ValueError(f"since is (epoch, offset) of a message, 0 or None, not {since!r}")
+    raise ValueError(f"since is (epoch, offset) of a message, 0 or None, not {since!r:.200}")
 
 
 def check_topic(name: str) -> str:
