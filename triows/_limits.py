@@ -26,7 +26,8 @@ class Limits:
             seconds in all to read what a peer sent before it left.
         idle_timeout: Seconds without a message from the peer (then 4408), or None.
         max_lifetime: Seconds a connection may last (then 1001), or None.
-        close_timeout: Seconds to wait for the peer's answer to a close frame.
+        close_timeout: Seconds to wait for the peer's answer to a close frame; again and
+            again while it still reads what was sent before.
         pipe_close_timeout: Seconds that an error hook or a pipe has at the end.
         send_timeout: Seconds a write may make no progress; then the connection is
             aborted. 20: a phone changing networks comes back within that.

@@ -168,6 +168,44 @@ class TestClose:
             await side.closing.wait_gone()
             assert 9 == trio.current_time()
 
+    async def test_behind_what_the_kernel_has(self, autojump_clock: MockClock) -> None:
+        """A slow peer has it for every bit that it reads of what was sent before."""
+        async with open_side() as side:
+            side.wire.undelivered = 90
+            side.closing.close(1000, "")
+            for _ in range(9):
+                await trio.sleep(4)
+                side.wire.undelivered -= 10
+            assert not side.wire.is_closed
+            side.closing.hear_close(CloseFrame(1000, ""))
+
+            assert CloseInfo(1000, "", by_peer=False, clean=True) == side.line.closed
+
+    async def test_behind_what_is_read_no_more(self, autojump_clock: MockClock) -> None:
+        """It is given up when it has read nothing for so long."""
+        async with open_side() as side:
+            side.wire.undelivered = 90
+            side.closing.close(1000, "")
+            await trio.sleep(0.5)
+            side.wire.undelivered = 80
+            await trio.sleep(4)
+            side.wire.undelivered = 70
+            await side.closing.wait_gone()
+
+            assert 10 == trio.current_time()
+            assert side.wire.is_reset
+
+    async def test_what_was_on_its_way(self, autojump_clock: MockClock) -> None:
+        """That it arrives says nothing of a peer that does not answer."""
+        async with open_side() as side:
+            side.wire.undelivered = 90
+            side.closing.close(1000, "")
+            await trio.sleep(0.5)
+            side.wire.undelivered = 0
+            await side.closing.wait_gone()
+
+            assert 5 == trio.current_time()
+
     async def test_behind_what_is_never_read(self, autojump_clock: MockClock) -> None:
         """A peer that does not read is given up."""
         async with open_side(room=1) as side:

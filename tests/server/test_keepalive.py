@@ -188,6 +188,19 @@ class TestSlowPeer:
 
             assert [] == side.deaths
 
+    async def test_it_reads_what_the_kernel_has(self, autojump_clock: MockClock) -> None:
+        """A ping may queue there, too, where nothing waits in the process."""
+        async with open_keepalive() as side:
+            side.wire.undelivered = 1000
+            await trio.sleep(5)
+            for _ in range(90):
+                await trio.sleep(10)
+                side.wire.undelivered -= 10
+            assert [] == side.deaths
+            await trio.sleep(100)
+
+            assert [940] == side.deaths
+
     async def test_it_reads_no_more(self, autojump_clock: MockClock) -> None:
         """When it stops, it is gone as quickly as any other."""
         async with open_keepalive(room=0) as side:

@@ -519,6 +519,22 @@ class TestSendTimeout:
             assert [text("x" * 98)] == frames_in(wire.seen)
             assert [] == record.overruns
 
+    async def test_progress_in_the_kernel(self, autojump_clock: MockClock) -> None:
+        """The peer reads on, though the kernel has no room yet for what is next."""
+        limits = Limits(send_timeout=20)
+        async with open_outgoing(room=3, limits=limits) as (outgoing, wire, line):
+            record = Record(line)
+            wire.undelivered = 100
+            outgoing.send_nowait(Prepared("stuck"))
+            for _ in range(10):
+                await trio.sleep(19)
+                wire.undelivered -= 1
+            assert [] == record.overruns
+            await trio.sleep(100)
+
+            ((when, *_),) = record.overruns
+            assert 190 + 20 <= when <= 190 + 25
+
     async def test_stuck_again(self, autojump_clock: MockClock) -> None:
         """A peer that stops reading for the second time has as long as the first time."""
         limits = Limits(send_timeout=20)

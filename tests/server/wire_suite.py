@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.server.socket_wires import BULK, Kind, Peer, User, open_wire
+from tests.server.socket_wires import BUFFER, BULK, Kind, Peer, User, open_wire
 from tests.support import tracebacks
 from triows.server._wire import Wire
 
@@ -117,6 +117,22 @@ class WireSuite:
             assert before < wire.written < len(BULK)
             assert len(BULK) == wire.written + wire.unsent
             assert ["blocked"] == user.log
+
+    async def test_what_the_peer_has(self) -> None:
+        """What the kernel took is not yet delivered; it is while the peer reads, bit by bit."""
+        async with open_wire(self.kind) as (wire, _, peer):
+            wire.write(b"hello")
+            await peer.receive(5)
+            while wire.delivered() != 5:  # What tells is the acknowledgement, which may wait.
+                await settle()
+            await block(wire)
+            before = wire.delivered()
+            assert before < wire.written
+            for _ in range(4):
+                await peer.receive(BUFFER)
+            await settle()
+            assert before != wire.delivered()
+        assert wire.written == wire.delivered()
 
     async def test_write_while_it_drains(self) -> None:
         """Small writes, while a big one is on its way, keep nobody from being unblocked."""

@@ -28,6 +28,8 @@ class MemoryWire:
         is_shut: No more is written, and the peer was told.
         is_closed: The socket is closed.
         is_reset: And the peer sees a reset.
+        undelivered: Bytes that the kernel still has for the peer; if it has some, what is
+            written is behind them.
     """
 
     user: WireUser
@@ -41,6 +43,7 @@ class MemoryWire:
         self.is_shut = False
         self.is_closed = False
         self.is_reset = False
+        self.undelivered = 0
         self._room = room
         self._is_lazy = is_lazy
         self._kept = bytearray()
@@ -139,6 +142,7 @@ class MemoryWire:
         self._room -= len(taken)
         self._seen += taken
         self.written += len(taken)
+        self.undelivered += len(taken) if self.undelivered else 0
         self.unsent = len(self._kept)
         if self._kept:
             if not self.is_blocked:
@@ -147,6 +151,10 @@ class MemoryWire:
             return
         self._unblock()
         self._end_if_written()
+
+    def delivered(self) -> int:
+        """Return how many bytes the peer's kernel has."""
+        return self.written - self.undelivered
 
     def _break(self) -> None:
         self._is_broken = True

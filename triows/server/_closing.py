@@ -1,7 +1,8 @@
 """How a connection ends: who says what to whom, and when the socket is closed (RFC 6455 §7).
 
 - The peer sends a close frame: it is answered, and the socket closed behind the answer.
-- This side closes: the rest is read for the peer's close frame, at most `close_timeout`.
+- This side closes: the rest is read for the peer's close frame, at most `close_timeout`,
+  or as long as it reads what was sent before.
 - The peer breaks the protocol, or the handshake is refused: the answer says so, and nothing
   more is understood. The socket stays until the peer is gone: closed at once, it would be
   reset by what the peer still sends, and the answer be lost with it.
@@ -9,6 +10,7 @@
 """
 
 from dataclasses import replace
+from functools import partial
 
 import trio
 
@@ -23,6 +25,12 @@ from triows.server._outgoing import Outgoing
 from triows.server._wire import Wire
 
 _CLOSE = "close_timeout"
+
+_ON_ITS_WAY = 0.25
+"""The part of `close_timeout` after which what the peer reads shows in what its kernel takes.
+
+Until then it may be what was on its way that arrives.
+"""
 
 
 class Closing:
@@ -157,10 +165,21 @@ class Closing:
         self._source.read_on()
 
     def _give_it_time(self) -> None:
-        """Bound the next step: ours to be read, or theirs to come."""
+        """Bound the next step: ours to be read a little further, or theirs to come."""
         if not self._line.is_gone:
-            deadline = trio.current_time() + self._seconds
-            self._timer.set(_CLOSE, deadline, self.abort)
+            now = trio.current_time()
+            look = partial(self._look_until, now + self._seconds)
+            self._timer.set(_CLOSE, now + self._seconds * _ON_ITS_WAY, look)
+
+    def _look_until(self, deadline: float) -> None:
+        self._timer.set(_CLOSE, deadline, partial(self._end_unless_read, self._wire.delivered()))
+
+    def _end_unless_read(self, delivered_before: int) -> None:
+        if self._wire.delivered() == delivered_before:
+            self.abort()
+        else:
+            # It still reads what was said before the end, and has not come to that.
+            self._look_until(trio.current_time() + self._seconds)
 
     def unblocked(self) -> None:
         """Hear that the peer has read what was said."""

@@ -48,7 +48,7 @@ class Keepalive:
 
     __slots__ = (
         "_asked_at",
-        "_backlog_before",
+        "_delivered_before",
         "_heard_before",
         "_interval",
         "_line",
@@ -84,7 +84,7 @@ class Keepalive:
         self._sent_at = 0.0
         self._asked_at = math.inf  # when the first ping was sent that nothing came after
         self._heard_before = 0
-        self._backlog_before: int | None = None  # bytes written, while more had to wait
+        self._delivered_before: int | None = None  # bytes, while more had to wait
 
     def start(self) -> None:
         """Send the first ping in `ping_interval`."""
@@ -107,7 +107,9 @@ class Keepalive:
             self._line.on_overrun(INTERNAL_ERROR, f"no pong for {self._timeout:g} s")
             return
         self._heard_before = self._peer.heard
-        self._backlog_before = self._wire.written if self._wire.is_blocked else None
+        delivered = self._wire.delivered()
+        has_more = self._wire.is_blocked or delivered < self._wire.written
+        self._delivered_before = delivered if has_more else None
         if now >= self._sent_at + self._interval:
             self._ping(now)
         self._look_again()
@@ -115,7 +117,7 @@ class Keepalive:
     def _shows_life(self) -> bool:
         """Return whether the peer did something since the last look."""
         # What has gone since then had to wait until the peer made room for it.
-        has_read = self._backlog_before not in (None, self._wire.written)
+        has_read = self._delivered_before not in (None, self._wire.delivered())
         return has_read or self._peer.heard != self._heard_before
 
     def _ping(self, now: float) -> None:

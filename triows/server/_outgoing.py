@@ -193,7 +193,7 @@ class Outgoing:
                 self._limits.send_timeout,
                 # After the end `close_timeout` is what bounds it.
                 is_busy=lambda: self._wire.is_blocked and self._line.closed is None,
-                progress=lambda: self._wire.written,
+                progress=self._wire.delivered,
                 bark=self._give_up,
             )
         if not self._watchdog.is_awake:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from triows.server._pump import READABLE, WRITABLE, Pump
-from triows.server._wire import CHUNK, RESET, WireUser
+from triows.server._wire import CHUNK, RESET, WireUser, undelivered
 
 FIRST_READ = 4096
 """Bytes of the reads of a socket that has not yet filled one: most messages are small."""
@@ -170,6 +170,10 @@ class PumpWire:
             self.is_blocked = True
             self._watch()
             self.user.blocked()
+
+    def delivered(self) -> int:
+        """Return how many bytes the peer's kernel has."""
+        return self.written - undelivered(self._sock.fileno())
 
     def _keep_nothing(self) -> None:
         self._kept = ()

@@ -8,7 +8,7 @@ import trio
 
 from triows._groups import leaves_of
 from triows._logs import log_failure
-from triows.server._wire import CHUNK, RESET, WireUser
+from triows.server._wire import CHUNK, RESET, WireUser, undelivered
 
 HIGH_WATER = 64 * 1024
 """Bytes that may wait to be written before a peer counts as slow."""
@@ -144,6 +144,16 @@ class StreamWire:
             self.is_blocked = False
             self.user.unblocked()
 
+    def delivered(self) -> int:
+        """Return how many bytes the peer's kernel has; over TLS, more or less."""
+        return self.written - undelivered(self._socket.fileno())
+
+    @property
+    def _socket(self) -> trio.socket.SocketType:
+        stream = self._stream
+        plain = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+        return plain.socket
+
     def _break(self) -> None:
         self._is_broken = True
         self._give_up()
@@ -184,10 +194,8 @@ class StreamWire:
 
     def abort(self) -> None:
         """Close the stream at once; the peer sees a reset."""
-        stream = self._stream
-        plain = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
         with suppress(OSError):
-            plain.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self._scope.cancel(reason="the connection was aborted")
 
 
