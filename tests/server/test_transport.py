@@ -1191,6 +1191,28 @@ class TestFairness:
 
             assert list("abcd") == [await transport.receive() for _ in range(4)]
 
+    async def test_a_rest_behind_a_reset(self, autojump_clock: MockClock) -> None:
+        """What comes behind it is received, too: nobody is told of the end before."""
+        pings = Frame(Opcode.PING, b"").serialize(mask=True) * 300
+        async with open_connection(limits=Limits(inbox_messages=2)) as connection:
+            transport = connection.transport
+            connection.wire.say(said("a", "b"), pings, said("c", "d"))
+            connection.wire.reset()
+            with trio.fail_after(1):
+                assert list("abcd") == [await transport.receive() for _ in range(4)]
+                with pytest.raises(ConnectionClosed):
+                    await transport.receive()
+
+    async def test_a_close_during_a_rest(self, autojump_clock: MockClock) -> None:
+        """By this side it is the end at once."""
+        async with open_connection() as connection:
+            connection.wire.say(Frame(Opcode.PING, b"").serialize(mask=True) * 2000)
+            assert connection.transport.is_resting
+            await connection.transport.close(1000, "")
+            with pytest.raises(ConnectionClosed):
+                await connection.transport.receive()
+            assert connection.transport.is_resting
+
     async def test_a_held_inbox_after_a_rest(self, autojump_clock: MockClock) -> None:
         """Who has asked for no more messages gets none by the end of a rest."""
         async with open_connection() as connection:

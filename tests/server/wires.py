@@ -309,6 +309,7 @@ class Quiet(Source):
     """A source that has nothing more, and counts what it is asked for."""
 
     def __init__(self) -> None:
+        self.is_resting = False
         self.asked = 0
         self.chosen = 0
 

@@ -12,7 +12,13 @@ from triows.server._line import Line
 
 
 class Source(Protocol):
-    """Where messages come from."""
+    """Where messages come from.
+
+    Attributes:
+        is_resting: It goes on by itself with what it has, after others had a turn.
+    """
+
+    is_resting: bool
 
     def read_on(self) -> None:
         """Hear that there is room, or somebody who wants a message: go on filling the inbox."""
@@ -102,7 +108,7 @@ class Inbox:
                 # Before the end is looked at: something may have arrived before it.
                 if self.is_held and await self._ask():
                     break
-                if self._line.closed is not None:
+                if self._is_over():
                     raise self._line.ended()
                 self._receiver = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
@@ -115,6 +121,12 @@ class Inbox:
         if self._line.closed is not None:
             self._line.on_delivery()
         return message
+
+    def _is_over(self) -> bool:
+        """Return whether nothing more comes; after the end that may take a rest to be known."""
+        if self._line.closed is None:
+            return False
+        return self._line.is_closed_here or not self._source.is_resting
 
     async def _ask(self) -> bool:
         """Ask for one message where none comes unasked; return whether there is one now."""

@@ -50,6 +50,7 @@ class ServerTransport:
         heard: Counts the reads that brought something.
         timer: Keeps the deadlines of the connection.
         is_accepted: The handshake was answered with 101.
+        is_resting: It goes on with what was read after others had a turn.
     """
 
     __slots__ = (
@@ -60,7 +61,6 @@ class ServerTransport:
         "_inbox",
         "_is_claimed",
         "_is_lost",
-        "_is_resting",
         "_is_timed",
         "_keepalive",
         "_last_received",
@@ -73,6 +73,7 @@ class ServerTransport:
         "_wire",
         "heard",
         "is_accepted",
+        "is_resting",
         "timer",
     )
 
@@ -97,7 +98,7 @@ class ServerTransport:
         self._last_received = 0.0
         self._is_timed = False
         self._is_claimed = False
-        self._is_resting = False
+        self.is_resting = False
         self._is_lost = False
         self._discards = False
 
@@ -138,7 +139,7 @@ class ServerTransport:
     @property
     def last_received(self) -> float:
         """When the last message came, or the accept; now, while none can come."""
-        is_heard = self._is_resting or self.may_read()
+        is_heard = self.is_resting or self.may_read()
         return self._last_received if is_heard else trio.current_time()
 
     @property
@@ -230,7 +231,7 @@ class ServerTransport:
         elif self._decoder is not None:
             if not self._line.is_deaf:
                 self._decoder.feed(data)
-                if not (self._inbox.is_full or self._is_resting):
+                if not (self._inbox.is_full or self.is_resting):
                     self._parse()
         elif self._line.closed is None:
             # No decent client sends before it has its answer; no more than this is kept.
@@ -269,15 +270,15 @@ class ServerTransport:
 
     def _rest(self) -> None:
         """Go on with what is left of the read after the others had a turn."""
-        self._is_resting = True
+        self.is_resting = True
         self.timer.set(_REST, 0.0, self._end_rest)  # That has passed: in the next turn.
         self.choose_reading()
 
     def _end_rest(self) -> None:
-        self._is_resting = False
+        self.is_resting = False
         if self.may_read():
             self.read_on()
-        if self._is_lost and not self._is_resting:
+        if self._is_lost and not self.is_resting:
             self._closing.lost()
 
     def _hear_control(self, event: Ping | Pong | Pause) -> int:
@@ -310,7 +311,7 @@ class ServerTransport:
     def lost(self) -> None:
         """Hear that the socket is closed; it is over behind the rest of what was read."""
         self._is_lost = True
-        if not self._is_resting:
+        if not self.is_resting:
             self._closing.lost()
 
     # Room in the inbox
@@ -348,7 +349,7 @@ class ServerTransport:
 
     def may_read(self) -> bool:
         """Return whether what the peer sends is taken now; after the end it always is."""
-        if self._is_resting:
+        if self.is_resting:
             return False
         if self._line.closed is not None:
             return True
