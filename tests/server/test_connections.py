@@ -181,7 +181,7 @@ class TestHeaders:
 
 
 class TestBounds:
-    """`websocket_max_message_size` and `websocket_ping_interval` of the config."""
+    """What of the config bounds a connection, and what does not."""
 
     @each_way
     async def test_messages_of_an_asgi_app(
@@ -228,6 +228,15 @@ class TestBounds:
             started_at = trio.current_time()
             assert b"\x89" == await stream.receive_some(1)
             assert 3 <= trio.current_time() - started_at < 3.2
+
+    async def test_reads(self, loopback_clock: trio.testing.MockClock) -> None:
+        """`read_timeout` ends no WebSocket: a client may be alive and have nothing to say."""
+        quiet = config(read_timeout=1)
+
+        async with serving(echo_app, config=quiet) as running, running.connect() as peer:
+            await trio.sleep(10)
+            await peer.send("still there?")
+            assert "still there?" == await peer.recv()
 
     async def test_pings_that_a_route_has_named(
         self, loopback_clock: trio.testing.MockClock
