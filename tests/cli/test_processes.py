@@ -1,7 +1,9 @@
 """The processes of workers: small ones here, which do what the test needs."""
 
+import argparse
 import errno
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncGenerator
@@ -13,7 +15,10 @@ from typing import TypeAlias
 import pytest
 import trio
 
-from triows.cli._processes import OVERTIME, WORKER, Processes, ending_of
+from triows.cli._options import add_options
+from triows.cli._processes import CROWD, OVERTIME, WORKER, Processes, ending_of, patience_of
+from triows.cli._settings import settings_of
+from triows.server import Drain
 
 TELL = f"import os, signal, sys, time; tell = int(os.environ['{WORKER}'])\n"
 
@@ -166,19 +171,23 @@ async def test_worker_that_fails_as_it_drains() -> None:
     assert not processes.are_clean
 
 
-async def test_worker_that_does_not_drain() -> None:
-    """It is killed after a while, and that was no clean end."""
+async def test_worker_that_does_not_drain(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is killed after a while, which is said, and that was no clean end."""
     processes = processes_of(drain_by("pass"), patience=0.1)
 
     await drain(processes)
 
     assert not processes.are_clean
+    said = r"triows: worker \d+ did not end within 0\.1 s and was killed\n"
+    assert re.fullmatch(said, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
     ("second", "is_clean"), [("sys.exit(0)", True), ("None", False)], ids=["obeys", "does-not"]
 )
-async def test_drain_that_is_cut_short(second: str, is_clean: bool, pipe: Pipe) -> None:
+async def test_drain_that_is_cut_short(
+    second: str, is_clean: bool, pipe: Pipe, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The worker gets a second signal; if it does not care it is killed soon."""
     stream, write = pipe
     hurry = trio.Event()
@@ -191,6 +200,26 @@ async def test_drain_that_is_cut_short(second: str, is_clean: bool, pipe: Pipe) 
         await drain(processes)
 
     assert is_clean == processes.are_clean
+    assert is_clean == ("did not end within 1 s and was killed" not in capsys.readouterr().err)
+
+
+def patience(tmp_path: Path, *options: str, file: str = "") -> float:
+    """Return how long the workers of a command line may take to end."""
+    (tmp_path / "hypercorn.toml").write_text(file)
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    arguments = parser.parse_args([f"--config={tmp_path / 'hypercorn.toml'}", *options])
+    return patience_of(settings_of(argparse.Namespace(**vars(arguments), target="shop:app")))
+
+
+def test_patience(tmp_path: Path) -> None:
+    """A worker has what its drain takes: batches, the grace, the lifespan's end, and a little."""
+    batches = CROWD / Drain().batch * Drain().interval
+    base = batches + OVERTIME
+
+    assert base + 10 + 60 == pytest.approx(patience(tmp_path))
+    assert base + 0.5 + 60 == pytest.approx(patience(tmp_path, "--drain-grace=0.5"))
+    assert base + 10 + 7 == pytest.approx(patience(tmp_path, file="shutdown_timeout = 7"))
 
 
 async def test_worker_that_does_not_serve_yet(pipe: Pipe) -> None:

@@ -144,6 +144,8 @@ def test_what_is_no_address(bind: str) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        ("shutdown_timeout = '60'", "shutdown_timeout must be seconds, not '60'"),
+        ("shutdown_timeout = -1", "shutdown_timeout must be seconds, not -1"),
         ("bind = 8000", "bind must be a list of addresses, not 8000"),
         ("bind = [8000]", "8000 is no address to listen on: write HOST:PORT, unix:PATH or fd://N"),
         ('quic_bind = "a:1"', "quic_bind is for HTTP/3, which triows does not serve"),

@@ -15,7 +15,8 @@ class Workers:
     """Workers that serve for some seconds each, in the order of their starts, then for ever.
 
     Args:
-        lives: Seconds until the end, and the exit status; 0 seconds are an end before it served.
+        lives: Seconds until the end, and the exit status; it never serves if they are not
+            positive.
 
     Attributes:
         starts: When each was started.
@@ -40,9 +41,9 @@ class Workers:
         seconds, status = self._lives.pop(0) if self._lives else (FOREVER, 0)
         try:
             await trio.sleep(1)
-            if seconds:
+            if seconds > 0:
                 on_ready()
-            await trio.sleep(seconds)
+            await trio.sleep(abs(seconds))
         except trio.Cancelled:
             self.drained += 1
             raise
@@ -146,6 +147,28 @@ async def test_worker_that_does_not_come_up_again(autojump_clock: MockClock) -> 
 
     assert await supervise_for(100, 1, workers) is None
     assert [0, 7, 10, 15] == workers.starts
+
+
+async def test_worker_that_ends_before_it_serves(
+    autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That is a death, also with the exit status 0: the next one would do the same."""
+    workers = Workers((5, 0), *[(0, 0)] * 10)
+
+    assert 5 == await supervise_for(100, 1, workers)
+    assert [0, 6, 8, 11, 16, 25] == workers.starts
+    first, second, *_, last = capsys.readouterr().err.splitlines()
+    assert "triows: a worker has ended, unasked by its supervisor; another one starts" == first
+    assert "triows: a worker exited with 0 before it served; another one starts in 1 s" == second
+    assert last.endswith("exited with 0 before it served, and so did 4 before it: giving up")
+
+
+async def test_worker_that_takes_long_not_to_serve(autojump_clock: MockClock) -> None:
+    """However long it took, it has not made up for those before it."""
+    workers = Workers((5, 4), *[(-STEADY, 4)] * 10)
+
+    assert 5 == await supervise_for(FOREVER, 1, workers)
+    assert 5 == len(workers.starts)
 
 
 async def test_worker_that_has_ended(

@@ -181,7 +181,7 @@ class TestHeaders:
 
 
 class TestBounds:
-    """`websocket_max_message_size` and `websocket_ping_interval` of the config."""
+    """What of the config bounds a connection, and what does not."""
 
     @each_way
     async def test_messages_of_an_asgi_app(
@@ -228,6 +228,15 @@ class TestBounds:
             started_at = trio.current_time()
             assert b"\x89" == await stream.receive_some(1)
             assert 3 <= trio.current_time() - started_at < 3.2
+
+    async def test_reads(self, loopback_clock: trio.testing.MockClock) -> None:
+        """`read_timeout` ends no WebSocket: a client may be alive and have nothing to say."""
+        quiet = config(read_timeout=1)
+
+        async with serving(echo_app, config=quiet) as running, running.connect() as peer:
+            await trio.sleep(10)
+            await peer.send("still there?")
+            assert "still there?" == await peer.recv()
 
     async def test_pings_that_a_route_has_named(
         self, loopback_clock: trio.testing.MockClock
@@ -393,6 +402,41 @@ class TestDrain:
 
         async with serving(echo_app, drain=drain) as running:
             assert [(0, 4000), (0, 4000)] == await ends_of(running, 2)
+
+    async def test_who_has_gone(self, loopback_clock: trio.testing.MockClock) -> None:
+        """When nobody is left of those that wait, there are no more pauses; also in the midst."""
+        drain = Drain(batch=1, interval=1000)
+
+        async with serving(echo_app, drain=drain) as running, AsyncExitStack() as stack:
+            peers = [await stack.enter_async_context(running.connect()) for _ in range(4)]
+            stopped_at = trio.current_time()
+            running.stop()
+            assert 1001 == (await read_to_end(peers[0])).code
+            for peer in reversed(peers):
+                await trio.sleep(1)
+                await peer.aclose()
+        assert 4 == round(trio.current_time() - stopped_at)
+
+    async def test_whose_handler_stays(self, loopback_clock: trio.testing.MockClock) -> None:
+        """Who has closed already is in no batch, though the handler is still busy."""
+        app = App(__name__)
+
+        @app.websocket("/busy")
+        async def busy() -> None:
+            await websocket.accept()
+            await websocket.draining
+            await trio.sleep(3)
+
+        @app.websocket("/")
+        async def handler() -> None:
+            async for _ in websocket:
+                pass
+
+        async with serving(app, drain=Drain(batch=1, interval=1)) as running:
+            for _ in range(5):
+                async with running.connect("/busy"):
+                    pass
+            assert [(0, 1001)] == await ends_of(running, 1)
 
     async def test_a_connection_that_has_ended_meanwhile(
         self, loopback_clock: trio.testing.MockClock

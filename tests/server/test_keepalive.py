@@ -12,7 +12,7 @@ from tests.server.wires import UNLIMITED, MemoryWire, Record, frames_in
 from triows._close import CloseInfo
 from triows._limits import Limits
 from triows._timer import open_timer
-from triows.server._keepalive import Keepalive
+from triows.server._keepalive import IN_FLIGHT, Keepalive
 from triows.server._line import Line
 from triows.server._outgoing import Outgoing
 
@@ -239,12 +239,43 @@ class TestLatency:
             side.keepalive.pong(side.pings[-1])
             assert 0.5 == side.keepalive.latency
 
+    async def test_round_trip_that_takes_long(self, autojump_clock: MockClock) -> None:
+        """A pong answers its own ping, however many have followed that."""
+        async with open_keepalive(interval=1) as side:
+            await trio.sleep(3.5)
+            for answered, latency in ((0, 2.5), (1, 1.5), (2, 0.5)):
+                side.keepalive.pong(side.pings[answered])
+                assert latency == side.keepalive.latency
+
+    async def test_pong_for_several_pings(self, autojump_clock: MockClock) -> None:
+        """Of several pings the last may be answered alone; then those before it are answered."""
+        async with open_keepalive(interval=1) as side:
+            await trio.sleep(3.5)
+            side.keepalive.pong(side.pings[1])
+            assert 1.5 == side.keepalive.latency
+            side.keepalive.pong(side.pings[0])
+            side.keepalive.pong(side.pings[1])
+            assert 1.5 == side.keepalive.latency
+
+    async def test_peer_that_answers_no_pings(self, autojump_clock: MockClock) -> None:
+        """What is kept of its pings has a bound; the latest can still be answered."""
+        async with open_keepalive(interval=1) as side:
+            await live(side, until=IN_FLIGHT + 1.5, pause=0.5)
+            side.keepalive.pong(side.pings[0])
+            assert side.keepalive.latency is None
+            side.keepalive.pong(side.pings[1])
+            assert IN_FLIGHT - 0.5 == side.keepalive.latency
+            side.keepalive.pong(side.pings[-1])
+            assert 0.5 == side.keepalive.latency
+
     async def test_pongs_that_nobody_asked_for(self, autojump_clock: MockClock) -> None:
         """They are no mistake (RFC 6455 §5.5.3), and say nothing of the way."""
         async with open_keepalive() as side:
-            for payload in (b"", bytes(8), b"12345678"):
+            strange = (b"", bytes(7), bytes(8), bytes(7) + b"\2", bytes(8) + b"\1", b"12345678")
+            for payload in (*strange, bytes(7) + b"\1"):
                 side.keepalive.pong(payload)
             await trio.sleep(20)
-            side.keepalive.pong(bytes(8))
+            for payload in strange:
+                side.keepalive.pong(payload)
 
             assert side.keepalive.latency is None

@@ -4,6 +4,7 @@ Each is in a session of its own: a terminal sends Ctrl-C to all of its foregroun
 a worker that was reached twice, once by the supervisor, would take it for the second request.
 """
 
+import math
 import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,14 +16,17 @@ import trio
 from triows._channels import PROCESSES
 from triows._groups import leaves_of
 from triows.cli._logs import say
-from triows.cli._settings import reason_of
+from triows.cli._settings import Settings, reason_of
 from triows.cli._statuses import NOT_KEPT_UP
 
 WORKER = "TRIOWS_WORKER"
 """The environment variable of a worker: the file descriptor to tell its supervisor by."""
 
-OVERTIME = 5.0
-"""Seconds that a worker should have beyond its drain before it is killed."""
+CROWD = 30_000
+"""Connections that a worker has time to close: it says to nobody how many it has."""
+
+OVERTIME = 15.0
+"""Seconds beyond that, for pipes and error hooks: each has a `pipe_close_timeout` of its own."""
 
 CUT_SHORT = 1.0
 """Seconds that a worker has when its drain was cut short; then it is killed."""
@@ -101,16 +105,27 @@ class Processes:
 
     async def _end(self, process: trio.Process) -> None:
         """Ask a worker to end, and kill it if it does not; cancelled once it has ended."""
+        seconds = self._patience
         try:
             process.terminate()
-            with trio.move_on_after(self._patience):
+            with trio.move_on_after(seconds) as patience:
                 await self._hurry.wait()
                 process.terminate()
-                await trio.sleep(CUT_SHORT)
+                seconds = CUT_SHORT
+                patience.deadline = trio.current_time() + seconds
+                await trio.sleep_forever()
+            say(f"worker {process.pid} did not end within {seconds:g} s and was killed")
             process.kill()
         finally:
             # A worker that does not serve yet has the signal's default action.
             self.are_clean &= process.returncode in {0, -signal.SIGTERM}
+
+
+def patience_of(settings: Settings) -> float:
+    """Return how many seconds a worker's drain may take, from its request to its end."""
+    drain = settings.drain
+    batches = math.ceil(CROWD / drain.batch) * drain.interval
+    return drain.notice + batches + drain.grace + settings.config.shutdown_timeout + OVERTIME
 
 
 def ending_of(status: int) -> str:

@@ -19,6 +19,9 @@ from triows.cli._workers import RunWorker
 GRACE = 1.0
 """Seconds that connections have at most: who saves a file does not want to wait for them."""
 
+PATIENCE = 15.0
+"""Seconds that an app has to end; then it is killed, whatever its lifespan still does."""
+
 LOOK = 100
 """Milliseconds between two looks of watchfiles at whether it was cancelled; its own are 5 s."""
 

@@ -16,8 +16,8 @@ from hypercorn.config import Sockets
 
 from triows.cli._logs import say_listening
 from triows.cli._options import add_options, command_of_worker
-from triows.cli._processes import OVERTIME, WORKER, Processes
-from triows.cli._reload import GRACE, check_watchfiles, folders_of, reload, watch
+from triows.cli._processes import WORKER, Processes, patience_of
+from triows.cli._reload import GRACE, PATIENCE, check_watchfiles, folders_of, reload, watch
 from triows.cli._serving import Serve, serve_alone, serve_as_worker
 from triows.cli._settings import settings_of
 from triows.cli._signals import receive_requests
@@ -76,13 +76,14 @@ def run(arguments: argparse.Namespace, serve: Serve = serve) -> int:
     if not arguments.reload and settings.workers == 1:
         return serve_alone(settings, serve)
     work: Work = partial(supervise, settings.workers)
+    patience = patience_of(settings)
     if arguments.reload:
         check_watchfiles()
         arguments.drain_grace = min(settings.drain.grace, GRACE)
         work = partial(_watch_and_reload, settings.target)
+        patience = min(patience, PATIENCE)
     with open_sockets(settings.config) as sockets:
         command = command_of_worker(arguments, sockets)
-        patience = settings.drain.grace + OVERTIME
         return trio.run(run_workers, work, command, sockets, patience, settings.workers)
 
 

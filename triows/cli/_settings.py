@@ -68,6 +68,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     _check_certificate(config)
     if not (isinstance(config.workers, int) and config.workers >= 1):
         raise CommandError(f"workers must be a number from 1, not {config.workers!r}")
+    _check_shutdown(config)
     settings = Settings(
         target=arguments.target,
         config=config,
@@ -124,6 +125,13 @@ def _drain_of(arguments: argparse.Namespace, config: Config) -> Drain:
         return Drain(grace=grace)
     except (TypeError, ValueError) as exc:
         raise CommandError(f"the drain's {exc}") from exc
+
+
+def _check_shutdown(config: Config) -> None:
+    seconds = config.shutdown_timeout
+    # Written by hand, it may be anything.
+    if not (isinstance(seconds, int | float) and seconds >= 0):
+        raise CommandError(f"shutdown_timeout must be seconds, not {seconds!r}")
 
 
 def _level_of(arguments: argparse.Namespace, config: Config) -> str | None:

@@ -27,7 +27,7 @@ After the last one it is given up.
 """
 
 STEADY = 30.0
-"""Seconds of serving after which a death is not quick."""
+"""Seconds after which the death of a worker that has served is not quick."""
 
 EXPLAINED = (FAILED, MISUSED, APP_FAILED, NOT_KEPT_UP)
 """Exit statuses of a worker that has said itself what is wrong."""
@@ -75,23 +75,40 @@ async def keep_up(run_worker: RunWorker, up: trio.Event) -> NoReturn:
     deaths = 0
     while True:
         began = trio.current_time()
-        status = await run_worker(up.set)
+        status, has_served = await _run_one(run_worker, up)
         if not up.is_set():
             raise _explain_start(status)
-        if status == 0:
+        if has_served and status == 0:
             say("a worker has ended, unasked by its supervisor; another one starts")
             continue
-        deaths = 1 if trio.current_time() - began > STEADY else deaths + 1
+        is_quick = not has_served or trio.current_time() - began <= STEADY
+        deaths = deaths + 1 if is_quick else 1
+        ending = ending_of(status) if has_served else _early_ending_of(status)
         if deaths > len(DELAYS):
-            say(f"a worker {ending_of(status)}, and so did {len(DELAYS)} before it: giving up")
+            say(f"a worker {ending}, and so did {len(DELAYS)} before it: giving up")
             raise NotKeptUp
         delay = DELAYS[deaths - 1]
-        say(f"a worker {ending_of(status)}; another one starts in {delay} s")
+        say(f"a worker {ending}; another one starts in {delay} s")
         await trio.sleep(delay)
+
+
+async def _run_one(run_worker: RunWorker, up: trio.Event) -> tuple[int, bool]:
+    """Run a worker, and return its exit status and whether it has served."""
+    serves = trio.Event()
+
+    def on_ready() -> None:
+        serves.set()
+        up.set()
+
+    return await run_worker(on_ready), serves.is_set()
 
 
 def _explain_start(status: int) -> NotKeptUp:
     if status in EXPLAINED:
         return NotKeptUp(status)
-    say(f"a worker {ending_of(status)} before it served")
+    say(f"a worker {_early_ending_of(status)}")
     return NotKeptUp()
+
+
+def _early_ending_of(status: int) -> str:
+    return f"{ending_of(status)} before it served"

@@ -1,5 +1,6 @@
 """The WebSocket connections that a server has, each in a task of its own."""
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -166,11 +167,20 @@ class Connections:
             await self._changed.park()
 
     async def close_all(self, drain: Drain) -> None:
-        """Close all connections, in batches."""
-        waiting = list(self._live)
+        """Close all connections, in batches, until nobody is left of those that wait."""
+        waiting = deque(self._live)
         while waiting:
-            batch, waiting = waiting[: drain.batch], waiting[drain.batch :]
-            for transport in batch:
-                transport.dismiss(drain.code, drain.reason)
-            if waiting:
-                await trio.sleep(drain.interval)
+            left = drain.batch
+            while left and _drop_gone(waiting):
+                waiting.popleft().dismiss(drain.code, drain.reason)
+                left -= 1
+            with trio.move_on_after(drain.interval):
+                while _drop_gone(waiting):
+                    await self._changed.park()
+
+
+def _drop_gone(waiting: deque[ServerTransport]) -> bool:
+    """Forget who has ended, up to the first who has not; return whether there is one."""
+    while waiting and waiting[0].closed is not None:
+        waiting.popleft()
+    return bool(waiting)

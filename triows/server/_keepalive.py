@@ -18,6 +18,9 @@ _PING = "ping_interval"
 
 _NUMBER = struct.Struct(">Q")
 
+IN_FLIGHT = 64
+"""Pings whose times are kept while they have no answer: a round trip may take as many intervals."""
+
 
 class Peer(Protocol):
     """What is known of the other side.
@@ -43,13 +46,15 @@ class Keepalive:
     stayed without an answer, however many have followed it.
 
     Attributes:
-        latency: Seconds of the last round trip; None before the first.
+        latency: Seconds of the last round trip, also where that takes longer than the
+            interval; None before the first.
     """
 
     __slots__ = (
         "_asked_at",
         "_delivered_before",
         "_heard_before",
+        "_in_flight",
         "_interval",
         "_line",
         "_number",
@@ -80,7 +85,8 @@ class Keepalive:
         self._timeout = limits.ping_timeout
         self._outgoing = outgoing
         self._wire = wire
-        self._number = 0
+        self._number = 0  # of the last ping
+        self._in_flight: list[float] = []  # when the last pings were sent that have no answer
         self._sent_at = 0.0
         self._asked_at = math.inf  # when the first ping was sent that nothing came after
         self._heard_before = 0
@@ -93,8 +99,15 @@ class Keepalive:
 
     def pong(self, payload: bytes) -> None:
         """Hear a pong; one that answers no ping of ours is no mistake (RFC 6455 §5.5.3)."""
-        if payload == _NUMBER.pack(self._number) and self._number:
-            self.latency = trio.current_time() - self._sent_at
+        if len(payload) != _NUMBER.size:
+            return
+        (number,) = _NUMBER.unpack(payload)
+        later = self._number - number
+        if 0 <= later < len(self._in_flight):
+            answered = len(self._in_flight) - later
+            self.latency = trio.current_time() - self._in_flight[answered - 1]
+            # With those before it, which may have no answer of their own (RFC 6455 §5.5.3).
+            del self._in_flight[:answered]
 
     def _look(self) -> None:
         if self._line.closed is not None:
@@ -124,6 +137,8 @@ class Keepalive:
         self._sent_at = now
         self._asked_at = min(self._asked_at, now)
         self._number += 1
+        self._in_flight.append(now)
+        del self._in_flight[:-IN_FLIGHT]
         self._outgoing.write(encode_ping(_NUMBER.pack(self._number)))
 
     def _look_again(self) -> None:
