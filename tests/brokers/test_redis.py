@@ -17,7 +17,15 @@ from tests.brokers.behaviour import ALL, Behaviour, texts, until
 from tests.brokers.listeners import Recorder
 from tests.brokers.redis_cluster import Node, free_ports
 from tests.brokers.redis_server import DURABLE, RedisServer, redis_server
-from triows._broker import Broker, BrokerSession, Message, Position, Receipt, Retention
+from triows._broker import (
+    Broker,
+    BrokerSession,
+    Message,
+    Position,
+    PresenceEvent,
+    Receipt,
+    Retention,
+)
 from triows._errors import BrokerUnavailable
 from triows.brokers import RedisBroker, _redis
 
@@ -92,6 +100,52 @@ def test_data_that_is_none(data: object, caplog: pytest.LogCaptureFixture) -> No
     assert 1 == caplog.text.count("ignored what is no message of triows in topic 't'")
 
 
+DEEP = b"[" * 5000
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param(b"m\n\x95" + b"\x91" * 5000, id="msgpack"),
+        pytest.param(b"pjx\n" + DEEP, id="json"),
+        pytest.param(b"pj\xff\n1", id="member"),
+        pytest.param(b"me\xff 1\n", id="epoch"),
+        pytest.param(b"me " + b"1" * 5000 + b"\n", id="offset"),
+    ],
+)
+def test_what_cannot_be_read(payload: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing that anybody publishes to a channel of ours comes out of its hearer."""
+    listener = Recorder()
+    session = _redis._RedisSession("triows", 1.0, listener)
+    session._topics[b"triows:{t}:all"] = "t"
+    session.heard(b"triows:{t}:all", payload)
+
+    assert ([], []) == (listener.messages, listener.events)
+    assert 1 == caplog.text.count("ignored what is no message of triows in topic 't'")
+
+
+class Choosy(Recorder):
+    """Cannot hand on what it hears of others."""
+
+    def presence_changed(self, event: PresenceEvent) -> None:
+        """Fail like an encoder: what could just be read may be nested too deeply to be written."""
+        if event.data is not None:
+            raise TypeError("the value has no JSON form")
+        super().presence_changed(event)
+
+
+def test_what_nobody_can_hand_on(caplog: pytest.LogCaptureFixture) -> None:
+    """An event with which who hears of it can do nothing ends nothing."""
+    listener = Choosy()
+    session = _redis._RedisSession("triows", 1.0, listener)
+    session._topics[b"triows:{t}:all"] = "t"
+    for payload in (b"pja\n[]", b"pjb\nnull"):
+        session.heard(b"triows:{t}:all", payload)
+
+    assert ["b"] == [event.member for event in listener.events]
+    assert 1 == caplog.text.count("ignored what is no message of triows in topic 't'")
+
+
 def test_after_the_end() -> None:
     """A topic that was given up a moment ago is not heard, though Redis has sent it."""
     listener = Recorder()
@@ -100,6 +154,36 @@ def test_after_the_end() -> None:
     session.connected([b"triows:{t}:all"])
 
     assert ([], []) == (listener.messages, listener.lapses)
+
+
+async def test_who_is_none(shared: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """What others have put among the members is left out, and logged."""
+    await shared.wait_started()
+    prefix = uuid4().hex
+    async with RedisBroker(shared.url, prefix=prefix).open(Recorder()) as session:
+        await session.enter("t", "a", 1)
+        await shared.command("ZADD", f"{prefix}:{{t}}:who", "99999999999999", "other")
+        await shared.command("HSET", f"{prefix}:{{t}}:who:other", "b", "{", "\udcff", "1", "c", "2")
+        assert {"a": 1, "c": 2} == await session.presence("t")
+
+    assert 2 == caplog.text.count("ignored what is no member of topic 't'")
+
+
+@pytest.mark.parametrize("told", [{"key": 7}, {"key": b"k"}, {"exclude": 7}], ids=repr)
+async def test_keys_that_are_none(shared: RedisServer, told: dict[str, Any]) -> None:
+    """Whose message nobody could read is told so, before anything is sent."""
+    await shared.wait_started()
+    listener = Recorder()
+    async with RedisBroker(shared.url, prefix=uuid4().hex).open(listener) as session:
+        await session.subscribe("t", ALL)
+        with pytest.raises(TypeError, match="a text or None, not"):
+            await session.publish(Message("t", "hi", **told), ALL)
+        receipt = await session.publish(Message("t", "first"), ALL)
+        await until(lambda: len(listener.messages) == 1)
+
+    assert receipt.position is not None
+    assert 1 == receipt.position.offset
+    assert ["first"] == texts(listener.messages)
 
 
 async def test_a_cluster_of_one() -> None:

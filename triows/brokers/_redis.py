@@ -171,8 +171,8 @@ class _RedisSession(BrokerSession):
                 self._listener.deliver(_decode(topic, rest, _decode_position(head[1:])))
             else:
                 self._listener.presence_changed(_decode_event(topic, head, rest))
-        except (ValueError, InvalidMessage, msgspec.DecodeError) as exc:
-            error_log.warning("ignored what is no message of triows in topic %r: %s", topic, exc)
+        except Exception as exc:  # Anybody may publish anything there.
+            error_log.warning("ignored what is no message of triows in topic %r: %r", topic, exc)
 
     # Messages
 
@@ -246,10 +246,13 @@ class _RedisSession(BrokerSession):
 
     async def presence(self, topic: str) -> Mapping[str, Any]:
         values = await self._tell(WHO, topic)
-        return {
-            str(member, "utf-8"): decode_json(data)
-            for member, data in zip(values[::2], values[1::2], strict=True)
-        }
+        there = {}
+        for member, data in zip(values[::2], values[1::2], strict=True):
+            try:
+                there[str(member, "utf-8")] = decode_json(data)
+            except (ValueError, InvalidMessage) as exc:
+                error_log.warning("ignored what is no member of topic %r: %r", topic, exc)
+        return there
 
     async def _tell(self, script: Script, topic: str, *arguments: str | bytes) -> Any:
         lease = int(self._lease * 1000)
@@ -316,6 +319,9 @@ def _position(epoch: bytes, offset: int) -> Position:
 
 
 def _encode(message: Message) -> bytes:
+    for told in (message.key, message.exclude):
+        if not isinstance(told, str | None):
+            raise TypeError(f"a message's key is a text or None, not {told!r}")
     return msgspec.msgpack.encode(
         (message.data, message.id, message.is_json, message.key, message.exclude)
     )
