@@ -169,6 +169,58 @@ async def test_who_is_none(shared: RedisServer, caplog: pytest.LogCaptureFixture
     assert 2 == caplog.text.count("ignored what is no member of topic 't'")
 
 
+FAR = "9" * 15
+
+
+@pytest.mark.parametrize(
+    ("command", "key", "rubbish"),
+    [
+        ("XADD", "log", ["*", "foo", "bar"]),
+        ("XADD", "log", [f"{FAR}-0", "at", FAR, "m", "rubbish"]),
+        ("HSET", "state", ["offset", "nonsense"]),
+        ("HSET", "state", ["offset", "-5"]),
+        ("HSET", "state", ["offset", "1e300"]),
+        ("HSET", "state", ["epoch", "é"]),
+        ("HSET", "state", ["epoch", ""]),
+        ("HDEL", "state", ["epoch"]),
+        ("HDEL", "state", ["offset"]),
+        ("SET", "log", ["no stream"]),
+    ],
+)
+async def test_what_others_write(
+    shared: RedisServer, command: str, key: str, rubbish: list[str]
+) -> None:
+    """Where nothing of ours would fit any more, a new epoch begins, and that is told."""
+    await shared.wait_started()
+    prefix = uuid4().hex
+    async with RedisBroker(shared.url, prefix=prefix).open(Recorder()) as session:
+        before = (await session.publish(Message("t", "1"), ALL)).position
+        await shared.command(command, f"{prefix}:{{t}}:{key}", *rubbish)
+        after = (await session.publish(Message("t", "2"), ALL)).position
+        replay = await session.replay("t", before, ALL)
+        stands = await session.subscribe("t", ALL)
+
+    assert before is not None
+    assert after == replay.position == stands == Position(after.epoch, 1)
+    assert before.epoch != after.epoch
+    assert (["2"], False) == (texts(replay.messages), replay.is_complete)
+
+
+@pytest.mark.parametrize("rubbish", [("kept", "x"), ("ms", "x"), ("kept", "-1"), ("ms", "nan")])
+async def test_a_retention_that_is_none(shared: RedisServer, rubbish: tuple[str, str]) -> None:
+    """It is as if nobody had named one, until somebody does."""
+    await shared.wait_started()
+    prefix = uuid4().hex
+    async with RedisBroker(shared.url, prefix=prefix).open(Recorder()) as session:
+        await session.publish(Message("t", "1"), ALL)
+        await shared.command("HSET", f"{prefix}:{{t}}:state", *rubbish)
+        assert (await session.publish(Message("t", "unkept"), None)).position is None
+        position = (await session.publish(Message("t", "2"), ALL)).position
+        assert position is not None
+        assert 2 == position.offset
+        assert position == await session.subscribe("t", None)
+
+
 @pytest.mark.parametrize("told", [{"key": 7}, {"key": b"k"}, {"exclude": 7}], ids=repr)
 async def test_keys_that_are_none(shared: RedisServer, told: dict[str, Any]) -> None:
     """Whose message nobody could read is told so, before anything is sent."""

@@ -37,15 +37,19 @@ local channel = string.match(KEYS[1], '^(.*:)') .. 'all'
 # KEYS: state, log. ARGV: memory, a new epoch, how many are kept (0: as was said), ms for each.
 _STAND = """
 local DAY = 86400000
+local function count(text)
+  return text and string.match(text, '^%d+$') and #text < 16 and tonumber(text)
+end
 local function stand(step)
   local state = redis.call('HMGET', KEYS[1], 'memory', 'epoch', 'offset', 'kept', 'ms')
   local kept, ms = tonumber(ARGV[3]), tonumber(ARGV[4])
   if kept == 0 then
-    if not state[4] then return nil end
-    kept, ms = tonumber(state[4]), tonumber(state[5])
+    kept, ms = count(state[4]), count(state[5])
+    if not (kept and ms) then return nil end
   end
-  local epoch, offset = state[2], tonumber(state[3])
-  if state[1] ~= ARGV[1] then
+  local epoch, offset = state[2], count(state[3])
+  -- Others may have written there: what cannot be read is taken for lost.
+  if state[1] ~= ARGV[1] or not offset or not string.match(epoch or '', '^%w+$') then
     redis.call('DEL', KEYS[2])
     epoch, offset = ARGV[2], 0
   end
@@ -75,8 +79,18 @@ PUBLISH = Script(
     """
 local epoch, offset, kept, ms = stand(1)
 if not epoch then return {redis.call('PUBLISH', channel, 'm\\n' .. ARGV[5])} end
+local function add(call)
+  local id = string.format('%.0f-0', offset)
+  return call('XADD', KEYS[2], 'MAXLEN', '=', kept, id, 'at', now, 'm', ARGV[5])
+end
+if type(add(redis.pcall)) == 'table' then
+  -- It refuses: others have written there. With a new epoch nothing of theirs is in the way.
+  redis.call('DEL', KEYS[2])
+  epoch, offset = ARGV[2], 1
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', offset)
+  add(redis.call)
+end
 local text = string.format('%.0f', offset)
-redis.call('XADD', KEYS[2], 'MAXLEN', '=', kept, text .. '-0', 'at', now, 'm', ARGV[5])
 redis.call('PEXPIRE', KEYS[2], ms)
 local heard = redis.call('PUBLISH', channel, 'm' .. epoch .. ' ' .. text .. '\\n' .. ARGV[5])
 return {heard, epoch, offset}
