@@ -98,23 +98,37 @@ return {heard, epoch, offset}
 )
 """Remember a message, if the topic has history, and send it out: its hearers, its position."""
 
-# ARGV[5], ARGV[6]: the epoch and the offset after which to begin.
+# ARGV[5], ARGV[6]: the epoch and the offset after which to begin. A page has 1 MiB, or one message.
 REPLAY = Script(
     _NOW,
     _STAND,
     """
 local epoch, offset, kept, ms = stand(0)
-if not epoch then return {ARGV[2], 0, 0, {}} end
+if not epoch then return {ARGV[2], 0, 0, 0, {}} end
 local after = tonumber(ARGV[6])
 if ARGV[5] ~= epoch or after > offset then after = 0 end
-local messages = {}
-for _, entry in ipairs(redis.call('XRANGE', KEYS[2], string.format('%.0f-1', after), '+')) do
-  if tonumber(entry[2][2]) > now - ms then messages[#messages + 1] = entry[2][4] end
+local last, room, entries = after, 1048576, {}
+local function next_entry()
+  local first, final = string.format('%.0f', last + 1), string.format('%.0f', offset)
+  return redis.call('XRANGE', KEYS[2], first, final, 'COUNT', 1)[1]
 end
-return {epoch, offset, after, messages}
+for _ = 1, 1000 do
+  local entry = next_entry()
+  if not entry then
+    last = offset
+    break
+  end
+  local id, at, body = entry[1], tonumber(entry[2][2]), entry[2][4] or ''
+  room = room - #body
+  if room < 0 and #entries > 0 then break end
+  last = tonumber(string.match(id, '^%d+'))
+  if not at or at > now - ms then entries[#entries + 1] = {last, body} end
+end
+return {epoch, offset, after, last, entries}
 """,
 )
-"""Return where a topic stands, the offset that is known to it (or 0), and what came after that."""
+"""Return a page: where a topic stands, the offset that is known to it (or 0), after which the page
+begins, the one with which it ends, and the offset and the message of each that is remembered."""
 
 # KEYS: leases, the members of this session. ARGV: memory, session, ms of a lease.
 _PRESENCE = (
