@@ -108,21 +108,23 @@ if not epoch then return {ARGV[2], 0, 0, 0, {}} end
 local after = tonumber(ARGV[6])
 if ARGV[5] ~= epoch or after > offset then after = 0 end
 local last, room, entries = after, 1048576, {}
-local function next_entry()
+local function read(number)
   local first, final = string.format('%.0f', last + 1), string.format('%.0f', offset)
-  return redis.call('XRANGE', KEYS[2], first, final, 'COUNT', 1)[1]
-end
-for _ = 1, 1000 do
-  local entry = next_entry()
-  if not entry then
-    last = offset
-    break
+  local found = redis.call('XRANGE', KEYS[2], first, final, 'COUNT', number)
+  for _, entry in ipairs(found) do
+    local at, body = tonumber(entry[2][2]), entry[2][4] or ''
+    room = room - #body
+    if room < 0 and #entries > 0 then return end
+    last = tonumber(string.match(entry[1], '^%d+'))
+    if not at or at > now - ms then entries[#entries + 1] = {last, body} end
   end
-  local id, at, body = entry[1], tonumber(entry[2][2]), entry[2][4] or ''
-  room = room - #body
-  if room < 0 and #entries > 0 then break end
-  last = tonumber(string.match(id, '^%d+'))
-  if not at or at > now - ms then entries[#entries + 1] = {last, body} end
+  if #found < number then last = offset end
+end
+-- Few at a time, as large ones would fill the memory of the script.
+local number = 1
+while last < offset and room > 0 and #entries < 1000 do
+  read(number)
+  number = math.min(2 * number, 32)
 end
 return {epoch, offset, after, last, entries}
 """,
