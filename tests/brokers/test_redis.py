@@ -458,6 +458,65 @@ async def test_many_leases(shared: RedisServer) -> None:
                 assert {"a": 1} == await other.presence(name)
 
 
+async def test_a_silent_topic(shared: RedisServer) -> None:
+    """While somebody uses it, Redis knows its history, of which others need not have heard."""
+    await shared.wait_started()
+    prefix = uuid4().hex
+    state, log = f"{prefix}:{{t}}:state", f"{prefix}:{{t}}:log"
+    async with (
+        RedisBroker(shared.url, prefix=prefix, lease=0.3).open(Recorder()) as session,
+        RedisBroker(shared.url, prefix=prefix).open(Recorder()) as other,
+    ):
+        await session.subscribe("t", ALL)
+        before = (await session.publish(Message("t", "1"), ALL)).position
+        assert before is not None
+        await shared.command("PEXPIRE", state, "2000")
+        with trio.fail_after(10):
+            while int(await shared.command("PTTL", state)) < 86_000_000:
+                await trio.sleep(0.01)
+        await shared.command("DEL", log)  # Its messages are too old by now.
+        after = (await other.publish(Message("t", "2"), None)).position
+
+    assert Position(before.epoch, 2) == after
+
+
+async def test_topics_that_are_only_joined(shared: RedisServer) -> None:
+    """Of names that anybody may make up little is left, and not for long; of others it is."""
+    await shared.wait_started()
+    prefix = uuid4().hex
+    state = f"{prefix}:{{t}}:state"
+    async with RedisBroker(shared.url, prefix=prefix, lease=0.3).open(Recorder()) as session:
+        start = await session.subscribe("t", ALL)
+        assert 0 < int(await shared.command("PTTL", state)) <= 600_000
+        await shared.command("PEXPIRE", state, "2000")
+        with trio.fail_after(10):
+            while int(await shared.command("PTTL", state)) < 590_000:
+                await trio.sleep(0.01)
+        assert int(await shared.command("PTTL", state)) <= 600_000
+        # Nobody was there for longer; nothing is said to be complete of what is not known.
+        await shared.command("DEL", state)
+        again = await session.replay("t", start, ALL)
+        assert start is not None
+        assert (False, 0) == (again.is_complete, again.position.offset)
+        assert start.epoch != again.position.epoch
+        await session.publish(Message("t", "1"), ALL)
+        assert 600_000 < int(await shared.command("PTTL", state))
+
+
+async def test_a_state_that_is_none(shared: RedisServer) -> None:
+    """What others have put there keeps nobody from being present."""
+    await shared.wait_started()
+    prefix = uuid4().hex
+    async with RedisBroker(shared.url, prefix=prefix, lease=0.3).open(Recorder()) as session:
+        await session.enter("t", "a", 1)
+        await shared.command("SET", f"{prefix}:{{t}}:state", "rubbish")
+        lease = ["ZRANGE", f"{prefix}:{{t}}:who", "0", "-1", "WITHSCORES"]
+        before = await shared.command(*lease)
+        with trio.fail_after(10):
+            while await shared.command(*lease) == before:
+                await trio.sleep(0.01)
+
+
 async def test_away_from_the_beginning(server: RedisServer) -> None:
     """A session that cannot be opened says so."""
     await server.wait_started()

@@ -247,13 +247,15 @@ class _RedisSession(BrokerSession):
         return there
 
     async def _tell(self, script: Script, topic: str, *arguments: str | bytes) -> Any:
+        keys = self._keys(topic, "who", f"who:{self._name}", "state")
         lease = int(self._lease * 1000)
-        return await self.line.call(
-            script, self._keys(topic, "who", f"who:{self._name}"), self._name, lease, *arguments
-        )
+        return await self.line.call(script, keys, self._name, lease, *arguments)
 
     async def keep_present(self) -> None:
-        """Renew the leases of our members, and end those of others that have died."""
+        """Renew the leases of our members, and end those of others that have died.
+
+        Topics that are in use, and silent, keep their history's settings and position with that.
+        """
         while True:
             with trio.move_on_after(self._lease / RENEWALS):
                 await self._renewal.wait()

@@ -34,12 +34,22 @@ _CHANNEL = """
 local channel = string.match(KEYS[1], '^(.*:)') .. 'all'
 """
 
-# KEYS: state, log. ARGV: memory, a new epoch, how many are kept (0: as was said), ms for each.
-_STAND = """
-local DAY = 86400000
+# For how long it is known where a topic stands that nobody uses: as long as its messages, and for a
+# day at least. One that never had any has less to lose, and anybody may join topics of any name.
+_LIFE = """
+local function life(offset, ms)
+  if offset == 0 then return math.max(ms, 600000) end
+  return math.max(ms, 86400000)
+end
 local function count(text)
   return text and string.match(text, '^%d+$') and #text < 16 and tonumber(text)
 end
+"""
+
+# KEYS: state, log. ARGV: memory, a new epoch, how many are kept (0: as was said), ms for each.
+_STAND = (
+    _LIFE
+    + """
 local function stand(step)
   local state = redis.call('HMGET', KEYS[1], 'memory', 'epoch', 'offset', 'kept', 'ms')
   local kept, ms = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -56,10 +66,11 @@ local function stand(step)
   offset = offset + step
   redis.call('HSET', KEYS[1], 'memory', ARGV[1], 'epoch', epoch,
     'offset', string.format('%.0f', offset), 'kept', kept, 'ms', ms)
-  redis.call('PEXPIRE', KEYS[1], math.max(ms, DAY))
+  redis.call('PEXPIRE', KEYS[1], life(offset, ms))
   return epoch, offset, kept, ms
 end
 """
+)
 
 STAND = Script(
     _STAND,
@@ -132,7 +143,7 @@ return {epoch, offset, after, last, entries}
 """Return a page: where a topic stands, the offset that is known to it (or 0), after which the page
 begins, the one with which it ends, and the offset and the message of each that is remembered."""
 
-# KEYS: leases, the members of this session. ARGV: memory, session, ms of a lease.
+# KEYS: leases, the members of this session, state. ARGV: memory, session, ms of a lease.
 _PRESENCE = (
     _CHANNEL
     + """
@@ -185,8 +196,14 @@ end
 # ARGV[4], ARGV[5], and so on: the members, and what each tells of itself.
 RENEW = Script(
     _NOW,
+    _LIFE,
     _PRESENCE,
     """
+local state = redis.pcall('HMGET', KEYS[3], 'offset', 'ms')
+local offset, ms = count(state[1]), count(state[2])
+if offset and ms then
+  redis.call('PEXPIRE', KEYS[3], math.max(life(offset, ms), 2 * tonumber(ARGV[3])))
+end
 local key, wanted = members_of(ARGV[2]), {}
 for i = 4, #ARGV, 2 do wanted[ARGV[i]] = ARGV[i + 1] end
 local there = redis.call('HGETALL', key)
@@ -206,7 +223,8 @@ if #ARGV > 3 then renew() else redis.call('ZREM', KEYS[1], ARGV[2]) end
 reap()
 """,
 )
-"""Make exactly these members of a session present, and end those of dead sessions."""
+"""Make exactly these members of a session present, and end those of dead sessions; where the topic
+stands is known for longer."""
 
 WHO = Script(
     _NOW,
