@@ -35,8 +35,9 @@ def test_is_after(position: Position | None, floor: Position | None, *, answer: 
 def test_the_start_of_a_replay() -> None:
     """It stands before its first message, also where there is none."""
     at = Position("e", 7)
+    messages = [Message("t", "", position=Position("e", offset)) for offset in (4, 6, 7)]
 
-    assert Position("e", 5) == Replay([Message("t", "")] * 2, at, is_complete=True).start
+    assert Position("e", 3) == Replay(messages, at, is_complete=False).start
     assert at == Replay([], at, is_complete=True).start
 
 

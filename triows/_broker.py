@@ -133,8 +133,8 @@ class Replay:
     """What a broker remembers of a topic.
 
     Attributes:
-        messages: In order; the last has `position`.
-        position: Where the topic stands, or stood in that moment.
+        messages: In order, each with its position.
+        position: Where the topic stands, or stood in that moment; no message is after it.
         is_complete: Nothing is missing of what was asked for.
     """
 
@@ -145,7 +145,8 @@ class Replay:
     @property
     def start(self) -> Position:
         """The position before the first message."""
-        return Position(self.position.epoch, self.position.offset - len(self.messages))
+        first = self.messages[0].position if self.messages else None
+        return self.position if first is None else first._replace(offset=first.offset - 1)
 
 
 class Listener(Protocol):

@@ -175,6 +175,29 @@ class Behaviour:
         assert [("join", "a", joe), ("join", "b", None)] == events[:2]
         assert [("leave", "a", joe), ("leave", "b", None)] == events[2:]
 
+    async def test_what_members_tell(self, broker: Broker) -> None:
+        """It is what JSON makes of it, at that time, for everybody a copy of their own."""
+        told = {1: ("a", {"b": None})}
+        there = {"1": ["a", {"b": None}]}
+        listener, other = Recorder(), Recorder()
+        async with broker.open(listener) as session, broker.open(other) as another:
+            await session.subscribe("t", None)
+            await another.subscribe("t", None)
+            await session.enter("t", "a", told)
+            told.clear()
+            (await session.presence("t"))["a"].clear()  # type: ignore[attr-defined]
+            assert {"a": there} == await session.presence("t")
+            await until(lambda: len(listener.events) == len(other.events) == 1)
+            listener.events[0].data.clear()
+            await session.leave("t", "a")
+            await until(lambda: len(listener.events) == len(other.events) == 2)
+            with pytest.raises(TypeError, match="no JSON form"):
+                await session.enter("t", "a", "\udcff")
+            assert {} == await session.presence("t")
+
+        assert [{}, there] == [event.data for event in listener.events]
+        assert [there, there] == [event.data for event in other.events]
+
     async def test_presence_at_random(self, broker: Broker) -> None:
         """It is exact after 500 random joins and leaves of two sessions, and so are the events."""
         rng = random.Random(5)

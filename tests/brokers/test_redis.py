@@ -17,7 +17,15 @@ from tests.brokers.behaviour import ALL, Behaviour, texts, until
 from tests.brokers.listeners import Recorder
 from tests.brokers.redis_cluster import Node, free_ports
 from tests.brokers.redis_server import DURABLE, RedisServer, redis_server
-from triows._broker import Broker, BrokerSession, Message, Position, Receipt, Retention
+from triows._broker import (
+    Broker,
+    BrokerSession,
+    Message,
+    Position,
+    PresenceEvent,
+    Receipt,
+    Retention,
+)
 from triows._errors import BrokerUnavailable
 from triows.brokers import RedisBroker, _redis
 
@@ -92,6 +100,52 @@ def test_data_that_is_none(data: object, caplog: pytest.LogCaptureFixture) -> No
     assert 1 == caplog.text.count("ignored what is no message of triows in topic 't'")
 
 
+DEEP = b"[" * 5000
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param(b"m\n\x95" + b"\x91" * 5000, id="msgpack"),
+        pytest.param(b"pjx\n" + DEEP, id="json"),
+        pytest.param(b"pj\xff\n1", id="member"),
+        pytest.param(b"me\xff 1\n", id="epoch"),
+        pytest.param(b"me " + b"1" * 5000 + b"\n", id="offset"),
+    ],
+)
+def test_what_cannot_be_read(payload: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing that anybody publishes to a channel of ours comes out of its hearer."""
+    listener = Recorder()
+    session = _redis._RedisSession("triows", 1.0, listener)
+    session._topics[b"triows:{t}:all"] = "t"
+    session.heard(b"triows:{t}:all", payload)
+
+    assert ([], []) == (listener.messages, listener.events)
+    assert 1 == caplog.text.count("ignored what is no message of triows in topic 't'")
+
+
+class Choosy(Recorder):
+    """Cannot hand on what it hears of others."""
+
+    def presence_changed(self, event: PresenceEvent) -> None:
+        """Fail like an encoder: what could just be read may be nested too deeply to be written."""
+        if event.data is not None:
+            raise TypeError("the value has no JSON form")
+        super().presence_changed(event)
+
+
+def test_what_nobody_can_hand_on(caplog: pytest.LogCaptureFixture) -> None:
+    """An event with which who hears of it can do nothing ends nothing."""
+    listener = Choosy()
+    session = _redis._RedisSession("triows", 1.0, listener)
+    session._topics[b"triows:{t}:all"] = "t"
+    for payload in (b"pja\n[]", b"pjb\nnull"):
+        session.heard(b"triows:{t}:all", payload)
+
+    assert ["b"] == [event.member for event in listener.events]
+    assert 1 == caplog.text.count("ignored what is no message of triows in topic 't'")
+
+
 def test_after_the_end() -> None:
     """A topic that was given up a moment ago is not heard, though Redis has sent it."""
     listener = Recorder()
@@ -100,6 +154,88 @@ def test_after_the_end() -> None:
     session.connected([b"triows:{t}:all"])
 
     assert ([], []) == (listener.messages, listener.lapses)
+
+
+async def test_who_is_none(shared: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """What others have put among the members is left out, and logged."""
+    await shared.wait_started()
+    prefix = uuid4().hex
+    async with RedisBroker(shared.url, prefix=prefix).open(Recorder()) as session:
+        await session.enter("t", "a", 1)
+        await shared.command("ZADD", f"{prefix}:{{t}}:who", "99999999999999", "other")
+        await shared.command("HSET", f"{prefix}:{{t}}:who:other", "b", "{", "\udcff", "1", "c", "2")
+        assert {"a": 1, "c": 2} == await session.presence("t")
+
+    assert 2 == caplog.text.count("ignored what is no member of topic 't'")
+
+
+FAR = "9" * 15
+
+
+@pytest.mark.parametrize(
+    ("command", "key", "rubbish"),
+    [
+        ("XADD", "log", ["*", "foo", "bar"]),
+        ("XADD", "log", [f"{FAR}-0", "at", FAR, "m", "rubbish"]),
+        ("HSET", "state", ["offset", "nonsense"]),
+        ("HSET", "state", ["offset", "-5"]),
+        ("HSET", "state", ["offset", "1e300"]),
+        ("HSET", "state", ["epoch", "é"]),
+        ("HSET", "state", ["epoch", ""]),
+        ("HDEL", "state", ["epoch"]),
+        ("HDEL", "state", ["offset"]),
+        ("SET", "log", ["no stream"]),
+    ],
+)
+async def test_what_others_write(
+    shared: RedisServer, command: str, key: str, rubbish: list[str]
+) -> None:
+    """Where nothing of ours would fit any more, a new epoch begins, and that is told."""
+    await shared.wait_started()
+    prefix = uuid4().hex
+    async with RedisBroker(shared.url, prefix=prefix).open(Recorder()) as session:
+        before = (await session.publish(Message("t", "1"), ALL)).position
+        await shared.command(command, f"{prefix}:{{t}}:{key}", *rubbish)
+        after = (await session.publish(Message("t", "2"), ALL)).position
+        replay = await session.replay("t", before, ALL)
+        stands = await session.subscribe("t", ALL)
+
+    assert before is not None
+    assert after == replay.position == stands == Position(after.epoch, 1)
+    assert before.epoch != after.epoch
+    assert (["2"], False) == (texts(replay.messages), replay.is_complete)
+
+
+@pytest.mark.parametrize("rubbish", [("kept", "x"), ("ms", "x"), ("kept", "-1"), ("ms", "nan")])
+async def test_a_retention_that_is_none(shared: RedisServer, rubbish: tuple[str, str]) -> None:
+    """It is as if nobody had named one, until somebody does."""
+    await shared.wait_started()
+    prefix = uuid4().hex
+    async with RedisBroker(shared.url, prefix=prefix).open(Recorder()) as session:
+        await session.publish(Message("t", "1"), ALL)
+        await shared.command("HSET", f"{prefix}:{{t}}:state", *rubbish)
+        assert (await session.publish(Message("t", "unkept"), None)).position is None
+        position = (await session.publish(Message("t", "2"), ALL)).position
+        assert position is not None
+        assert 2 == position.offset
+        assert position == await session.subscribe("t", None)
+
+
+@pytest.mark.parametrize("told", [{"key": 7}, {"key": b"k"}, {"exclude": 7}], ids=repr)
+async def test_keys_that_are_none(shared: RedisServer, told: dict[str, Any]) -> None:
+    """Whose message nobody could read is told so, before anything is sent."""
+    await shared.wait_started()
+    listener = Recorder()
+    async with RedisBroker(shared.url, prefix=uuid4().hex).open(listener) as session:
+        await session.subscribe("t", ALL)
+        with pytest.raises(TypeError, match="a text or None, not"):
+            await session.publish(Message("t", "hi", **told), ALL)
+        receipt = await session.publish(Message("t", "first"), ALL)
+        await until(lambda: len(listener.messages) == 1)
+
+    assert receipt.position is not None
+    assert 1 == receipt.position.offset
+    assert ["first"] == texts(listener.messages)
 
 
 async def test_a_cluster_of_one() -> None:
@@ -320,6 +456,65 @@ async def test_many_leases(shared: RedisServer) -> None:
         async with RedisBroker(shared.url, prefix=prefix).open(Recorder()) as other:
             for name in names:
                 assert {"a": 1} == await other.presence(name)
+
+
+async def test_a_silent_topic(shared: RedisServer) -> None:
+    """While somebody uses it, Redis knows its history, of which others need not have heard."""
+    await shared.wait_started()
+    prefix = uuid4().hex
+    state, log = f"{prefix}:{{t}}:state", f"{prefix}:{{t}}:log"
+    async with (
+        RedisBroker(shared.url, prefix=prefix, lease=0.3).open(Recorder()) as session,
+        RedisBroker(shared.url, prefix=prefix).open(Recorder()) as other,
+    ):
+        await session.subscribe("t", ALL)
+        before = (await session.publish(Message("t", "1"), ALL)).position
+        assert before is not None
+        await shared.command("PEXPIRE", state, "2000")
+        with trio.fail_after(10):
+            while int(await shared.command("PTTL", state)) < 86_000_000:
+                await trio.sleep(0.01)
+        await shared.command("DEL", log)  # Its messages are too old by now.
+        after = (await other.publish(Message("t", "2"), None)).position
+
+    assert Position(before.epoch, 2) == after
+
+
+async def test_topics_that_are_only_joined(shared: RedisServer) -> None:
+    """Of names that anybody may make up little is left, and not for long; of others it is."""
+    await shared.wait_started()
+    prefix = uuid4().hex
+    state = f"{prefix}:{{t}}:state"
+    async with RedisBroker(shared.url, prefix=prefix, lease=0.3).open(Recorder()) as session:
+        start = await session.subscribe("t", ALL)
+        assert 0 < int(await shared.command("PTTL", state)) <= 600_000
+        await shared.command("PEXPIRE", state, "2000")
+        with trio.fail_after(10):
+            while int(await shared.command("PTTL", state)) < 590_000:
+                await trio.sleep(0.01)
+        assert int(await shared.command("PTTL", state)) <= 600_000
+        # Nobody was there for longer; nothing is said to be complete of what is not known.
+        await shared.command("DEL", state)
+        again = await session.replay("t", start, ALL)
+        assert start is not None
+        assert (False, 0) == (again.is_complete, again.position.offset)
+        assert start.epoch != again.position.epoch
+        await session.publish(Message("t", "1"), ALL)
+        assert 600_000 < int(await shared.command("PTTL", state))
+
+
+async def test_a_state_that_is_none(shared: RedisServer) -> None:
+    """What others have put there keeps nobody from being present."""
+    await shared.wait_started()
+    prefix = uuid4().hex
+    async with RedisBroker(shared.url, prefix=prefix, lease=0.3).open(Recorder()) as session:
+        await session.enter("t", "a", 1)
+        await shared.command("SET", f"{prefix}:{{t}}:state", "rubbish")
+        lease = ["ZRANGE", f"{prefix}:{{t}}:who", "0", "-1", "WITHSCORES"]
+        before = await shared.command(*lease)
+        with trio.fail_after(10):
+            while await shared.command(*lease) == before:
+                await trio.sleep(0.01)
 
 
 async def test_away_from_the_beginning(server: RedisServer) -> None:

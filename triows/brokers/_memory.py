@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import trio
@@ -23,6 +23,7 @@ from triows._broker import (
     Replay,
     Retention,
 )
+from triows._codecs import decode_json, encode_json
 from triows._errors import BrokerUnavailable
 
 SWEEP = 10.0
@@ -69,7 +70,8 @@ class MemoryBroker(Broker):
 class _Topic:
     def __init__(self, name: str) -> None:
         self.listeners: dict[_MemorySession, Listener] = {}
-        self.present: dict[str, tuple[_MemorySession, Any]] = {}
+        # Of each member its session, and what it told in JSON, as it would come from elsewhere.
+        self.present: dict[str, tuple[_MemorySession, str]] = {}
         self.position: Position = Position(uuid4().hex[:16], 0)
         self._name = name
         self._retention: Retention | None = None
@@ -113,18 +115,18 @@ class _Topic:
         messages = kept[-missed:] if missed else []
         return Replay(messages, self.position, is_known and len(messages) == missed)
 
-    def enter(self, session: "_MemorySession", member: str, data: Any) -> None:
-        self.present[member] = (session, data)
-        self._tell(PresenceEvent(self._name, "join", member, data))
+    def enter(self, session: "_MemorySession", member: str, told: str) -> None:
+        self.present[member] = (session, told)
+        self._tell("join", member, told)
 
     def leave(self, member: str) -> None:
-        session_and_data = self.present.pop(member, None)
-        if session_and_data is not None:
-            self._tell(PresenceEvent(self._name, "leave", member, session_and_data[1]))
+        session_and_told = self.present.pop(member, None)
+        if session_and_told is not None:
+            self._tell("leave", member, session_and_told[1])
 
-    def _tell(self, event: PresenceEvent) -> None:
+    def _tell(self, kind: Literal["join", "leave"], member: str, told: str) -> None:
         for listener in list(self.listeners.values()):
-            listener.presence_changed(event)
+            listener.presence_changed(PresenceEvent(self._name, kind, member, decode_json(told)))
 
     def end(self, session: "_MemorySession") -> None:
         self.listeners.pop(session, None)
@@ -170,8 +172,9 @@ class _MemorySession(BrokerSession):
             raise BrokerUnavailable("the session has ended")
 
     async def enter(self, topic: str, member: str, data: Any) -> None:
+        told = encode_json(data)
         await self._checkpoint()
-        self._broker.topic(topic).enter(self, member, data)
+        self._broker.topic(topic).enter(self, member, told)
 
     async def leave(self, topic: str, member: str) -> None:
         await trio.lowlevel.checkpoint()
@@ -179,4 +182,5 @@ class _MemorySession(BrokerSession):
 
     async def presence(self, topic: str) -> Mapping[str, Any]:
         await trio.lowlevel.checkpoint()
-        return {member: data for member, (_, data) in self._broker.topic(topic).present.items()}
+        present = self._broker.topic(topic).present
+        return {member: decode_json(told) for member, (_, told) in present.items()}

@@ -3,17 +3,13 @@
 Of each topic there are, all beginning with `prefix:{topic}`: a channel; with history a hash that
 says where the topic stands and a stream of its messages, whose ids are `offset-0`; and with
 presence the leases of the sessions that have members there, and a hash of those for each.
-
-A message on the channel is `m`, its epoch and offset if it has some, a line feed, and the rest in
-msgpack. A presence event is `pj` or `pl`, the member, a line feed, and what it told in JSON.
 """
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import msgspec
 import trio
 
 from triows._broker import (
@@ -22,7 +18,6 @@ from triows._broker import (
     Listener,
     Message,
     Position,
-    PresenceEvent,
     Receipt,
     Replay,
     Retention,
@@ -31,6 +26,8 @@ from triows._codecs import decode_json, encode_json
 from triows._errors import BrokerUnavailable, InvalidMessage
 from triows._groups import tasks_beside
 from triows._logs import error_log
+from triows.brokers._redis_messages import decode_payload, encode_message, make_position
+from triows.brokers._redis_reading import Reading
 from triows.brokers._redis_scripts import ENTER, LEAVE, PUBLISH, RENEW, REPLAY, STAND, WHO, Script
 
 if TYPE_CHECKING:
@@ -165,14 +162,14 @@ class _RedisSession(BrokerSession):
         topic = self._topics.get(channel)
         if topic is None:
             return
-        head, _, rest = payload.partition(b"\n")
         try:
-            if head.startswith(b"m"):
-                self._listener.deliver(_decode(topic, rest, _decode_position(head[1:])))
+            heard = decode_payload(topic, payload)
+            if isinstance(heard, Message):
+                self._listener.deliver(heard)
             else:
-                self._listener.presence_changed(_decode_event(topic, head, rest))
-        except (ValueError, InvalidMessage, msgspec.DecodeError) as exc:
-            error_log.warning("ignored what is no message of triows in topic %r: %s", topic, exc)
+                self._listener.presence_changed(heard)
+        except Exception as exc:  # Anybody may publish anything there.
+            error_log.warning("ignored what is no message of triows in topic %r: %r", topic, exc)
 
     # Messages
 
@@ -186,7 +183,7 @@ class _RedisSession(BrokerSession):
         except BaseException:
             self._forget(channel)
             raise
-        return None if stands is None else _position(*stands)
+        return None if stands is None else make_position(*stands)
 
     async def unsubscribe(self, topic: str) -> None:
         await trio.lowlevel.checkpoint()
@@ -199,24 +196,19 @@ class _RedisSession(BrokerSession):
     async def publish(self, message: Message, retention: Retention | None) -> Receipt:
         keys = self._keys(message.topic, "state", "log")
         sessions, *position = await self.line.call(
-            PUBLISH, keys, *_arguments(retention), _encode(message)
+            PUBLISH, keys, *_arguments(retention), encode_message(message)
         )
-        return Receipt(_position(*position) if position else None, sessions)
+        return Receipt(make_position(*position) if position else None, sessions)
 
     async def replay(
         self, topic: str, since: Position | None, retention: Retention | None
     ) -> Replay:
-        start = Position("", 0) if since is None else since
-        epoch, offset, after, bodies = await self.line.call(
-            REPLAY, self._keys(topic, "state", "log"), *_arguments(retention), *start
-        )
-        now = _position(epoch, offset)
-        first = offset - len(bodies) + 1
-        messages = [
-            _decode(topic, body, now._replace(offset=i)) for i, body in enumerate(bodies, first)
-        ]
-        is_known = since is None or since == now._replace(offset=after)
-        return Replay(messages, now, is_known and len(bodies) == offset - after)
+        keys = self._keys(topic, "state", "log")
+        reading = Reading(topic, since)
+        while not reading.is_over:
+            page = await self.line.call(REPLAY, keys, *_arguments(retention), *reading.position)
+            reading.take(*page)
+        return reading.result()
 
     # Presence
 
@@ -246,19 +238,24 @@ class _RedisSession(BrokerSession):
 
     async def presence(self, topic: str) -> Mapping[str, Any]:
         values = await self._tell(WHO, topic)
-        return {
-            str(member, "utf-8"): decode_json(data)
-            for member, data in zip(values[::2], values[1::2], strict=True)
-        }
+        there = {}
+        for member, data in zip(values[::2], values[1::2], strict=True):
+            try:
+                there[str(member, "utf-8")] = decode_json(data)
+            except (ValueError, InvalidMessage) as exc:
+                error_log.warning("ignored what is no member of topic %r: %r", topic, exc)
+        return there
 
     async def _tell(self, script: Script, topic: str, *arguments: str | bytes) -> Any:
+        keys = self._keys(topic, "who", f"who:{self._name}", "state")
         lease = int(self._lease * 1000)
-        return await self.line.call(
-            script, self._keys(topic, "who", f"who:{self._name}"), self._name, lease, *arguments
-        )
+        return await self.line.call(script, keys, self._name, lease, *arguments)
 
     async def keep_present(self) -> None:
-        """Renew the leases of our members, and end those of others that have died."""
+        """Renew the leases of our members, and end those of others that have died.
+
+        Topics that are in use, and silent, keep their history's settings and position with that.
+        """
         while True:
             with trio.move_on_after(self._lease / RENEWALS):
                 await self._renewal.wait()
@@ -297,46 +294,9 @@ class _RedisSession(BrokerSession):
         await self._renew(topics)
 
 
-_KINDS: dict[bytes, Literal["join", "leave"]] = {b"pj": "join", b"pl": "leave"}
-
-# The data, which is text or binary, `id`, `is_json`, `key` and `exclude`.
-_decoder = msgspec.msgpack.Decoder(tuple[Any, str, bool, str | None, str | None])
-
-
 def _arguments(retention: Retention | None) -> tuple[str, int, int]:
     """Return a new epoch, should one begin, and what is kept."""
     epoch = uuid4().hex[:16]
     if retention is None:
         return epoch, 0, 0
     return epoch, retention.messages, max(1, int(retention.seconds * 1000))
-
-
-def _position(epoch: bytes, offset: int) -> Position:
-    return Position(str(epoch, "ascii"), offset)
-
-
-def _encode(message: Message) -> bytes:
-    return msgspec.msgpack.encode(
-        (message.data, message.id, message.is_json, message.key, message.exclude)
-    )
-
-
-def _decode(topic: str, body: bytes, position: Position | None) -> Message:
-    data, name, is_json, key, exclude = _decoder.decode(body)
-    if not isinstance(data, str | bytes):
-        raise msgspec.ValidationError(f"its data is {type(data).__name__}")
-    return Message(topic, data, name, is_json, key=key, exclude=exclude, position=position)
-
-
-def _decode_position(head: bytes) -> Position | None:
-    if not head:
-        return None
-    epoch, _, offset = head.partition(b" ")
-    return _position(epoch, int(offset))
-
-
-def _decode_event(topic: str, head: bytes, told: bytes) -> PresenceEvent:
-    kind = _KINDS.get(head[:2])
-    if kind is None:
-        raise ValueError(f"it begins with {head[:2]!r}")
-    return PresenceEvent(topic, kind, str(head[2:], "utf-8"), decode_json(told))

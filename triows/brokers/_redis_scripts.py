@@ -34,28 +34,43 @@ _CHANNEL = """
 local channel = string.match(KEYS[1], '^(.*:)') .. 'all'
 """
 
+# For how long it is known where a topic stands that nobody uses: as long as its messages, and for a
+# day at least. One that never had any has less to lose, and anybody may join topics of any name.
+_LIFE = """
+local function life(offset, ms)
+  if offset == 0 then return math.max(ms, 600000) end
+  return math.max(ms, 86400000)
+end
+local function count(text)
+  return text and string.match(text, '^%d+$') and #text < 16 and tonumber(text)
+end
+"""
+
 # KEYS: state, log. ARGV: memory, a new epoch, how many are kept (0: as was said), ms for each.
-_STAND = """
-local DAY = 86400000
+_STAND = (
+    _LIFE
+    + """
 local function stand(step)
   local state = redis.call('HMGET', KEYS[1], 'memory', 'epoch', 'offset', 'kept', 'ms')
   local kept, ms = tonumber(ARGV[3]), tonumber(ARGV[4])
   if kept == 0 then
-    if not state[4] then return nil end
-    kept, ms = tonumber(state[4]), tonumber(state[5])
+    kept, ms = count(state[4]), count(state[5])
+    if not (kept and ms) then return nil end
   end
-  local epoch, offset = state[2], tonumber(state[3])
-  if state[1] ~= ARGV[1] then
+  local epoch, offset = state[2], count(state[3])
+  -- Others may have written there: what cannot be read is taken for lost.
+  if state[1] ~= ARGV[1] or not offset or not string.match(epoch or '', '^%w+$') then
     redis.call('DEL', KEYS[2])
     epoch, offset = ARGV[2], 0
   end
   offset = offset + step
   redis.call('HSET', KEYS[1], 'memory', ARGV[1], 'epoch', epoch,
     'offset', string.format('%.0f', offset), 'kept', kept, 'ms', ms)
-  redis.call('PEXPIRE', KEYS[1], math.max(ms, DAY))
+  redis.call('PEXPIRE', KEYS[1], life(offset, ms))
   return epoch, offset, kept, ms
 end
 """
+)
 
 STAND = Script(
     _STAND,
@@ -75,8 +90,18 @@ PUBLISH = Script(
     """
 local epoch, offset, kept, ms = stand(1)
 if not epoch then return {redis.call('PUBLISH', channel, 'm\\n' .. ARGV[5])} end
+local function add(call)
+  local id = string.format('%.0f-0', offset)
+  return call('XADD', KEYS[2], 'MAXLEN', '=', kept, id, 'at', now, 'm', ARGV[5])
+end
+if type(add(redis.pcall)) == 'table' then
+  -- It refuses: others have written there. With a new epoch nothing of theirs is in the way.
+  redis.call('DEL', KEYS[2])
+  epoch, offset = ARGV[2], 1
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', offset)
+  add(redis.call)
+end
 local text = string.format('%.0f', offset)
-redis.call('XADD', KEYS[2], 'MAXLEN', '=', kept, text .. '-0', 'at', now, 'm', ARGV[5])
 redis.call('PEXPIRE', KEYS[2], ms)
 local heard = redis.call('PUBLISH', channel, 'm' .. epoch .. ' ' .. text .. '\\n' .. ARGV[5])
 return {heard, epoch, offset}
@@ -84,25 +109,41 @@ return {heard, epoch, offset}
 )
 """Remember a message, if the topic has history, and send it out: its hearers, its position."""
 
-# ARGV[5], ARGV[6]: the epoch and the offset after which to begin.
+# ARGV[5], ARGV[6]: the epoch and the offset after which to begin. A page has 1 MiB, or one message.
 REPLAY = Script(
     _NOW,
     _STAND,
     """
 local epoch, offset, kept, ms = stand(0)
-if not epoch then return {ARGV[2], 0, 0, {}} end
+if not epoch then return {ARGV[2], 0, 0, 0, {}} end
 local after = tonumber(ARGV[6])
 if ARGV[5] ~= epoch or after > offset then after = 0 end
-local messages = {}
-for _, entry in ipairs(redis.call('XRANGE', KEYS[2], string.format('%.0f-1', after), '+')) do
-  if tonumber(entry[2][2]) > now - ms then messages[#messages + 1] = entry[2][4] end
+local last, room, entries = after, 1048576, {}
+local function read(number)
+  local first, final = string.format('%.0f', last + 1), string.format('%.0f', offset)
+  local found = redis.call('XRANGE', KEYS[2], first, final, 'COUNT', number)
+  for _, entry in ipairs(found) do
+    local at, body = tonumber(entry[2][2]), entry[2][4] or ''
+    room = room - #body
+    if room < 0 and #entries > 0 then return end
+    last = tonumber(string.match(entry[1], '^%d+'))
+    if not at or at > now - ms then entries[#entries + 1] = {last, body} end
+  end
+  if #found < number then last = offset end
 end
-return {epoch, offset, after, messages}
+-- Few at a time, as large ones would fill the memory of the script.
+local number = 1
+while last < offset and room > 0 and #entries < 1000 do
+  read(number)
+  number = math.min(2 * number, 32)
+end
+return {epoch, offset, after, last, entries}
 """,
 )
-"""Return where a topic stands, the offset that is known to it (or 0), and what came after that."""
+"""Return a page: where a topic stands, the offset that is known to it (or 0), after which the page
+begins, the one with which it ends, and the offset and the message of each that is remembered."""
 
-# KEYS: leases, the members of this session. ARGV: memory, session, ms of a lease.
+# KEYS: leases, the members of this session, state. ARGV: memory, session, ms of a lease.
 _PRESENCE = (
     _CHANNEL
     + """
@@ -155,8 +196,14 @@ end
 # ARGV[4], ARGV[5], and so on: the members, and what each tells of itself.
 RENEW = Script(
     _NOW,
+    _LIFE,
     _PRESENCE,
     """
+local state = redis.pcall('HMGET', KEYS[3], 'offset', 'ms')
+local offset, ms = count(state[1]), count(state[2])
+if offset and ms then
+  redis.call('PEXPIRE', KEYS[3], math.max(life(offset, ms), 2 * tonumber(ARGV[3])))
+end
 local key, wanted = members_of(ARGV[2]), {}
 for i = 4, #ARGV, 2 do wanted[ARGV[i]] = ARGV[i + 1] end
 local there = redis.call('HGETALL', key)
@@ -176,7 +223,8 @@ if #ARGV > 3 then renew() else redis.call('ZREM', KEYS[1], ARGV[2]) end
 reap()
 """,
 )
-"""Make exactly these members of a session present, and end those of dead sessions."""
+"""Make exactly these members of a session present, and end those of dead sessions; where the topic
+stands is known for longer."""
 
 WHO = Script(
     _NOW,
