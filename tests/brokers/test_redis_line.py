@@ -13,7 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.brokers.behaviour import until
 from tests.brokers.redis_cluster import Node
-from tests.brokers.redis_server import DURABLE, RedisServer, redis_server
+from tests.brokers.redis_server import RedisServer, redis_server
 from triows._errors import BrokerUnavailable
 from triows.brokers._redis_address import parse_url
 from triows.brokers._redis_line import Line
@@ -190,25 +190,19 @@ async def test_scripts_that_are_gone() -> None:
     assert memory
 
 
-@pytest.mark.parametrize(
-    ("options", "is_durable"),
-    [
-        (DURABLE, True),
-        (("--appendonly", "yes"), False),
-        (("--rename-command", "CONFIG", ""), False),
-    ],
-)
-async def test_memory(options: tuple[str, ...], is_durable: bool) -> None:
-    """A server is the same one as long as its process lives, or as long as its disk does."""
-    seen = []
-    with redis_server(*options) as server:
-        for _ in range(2):
-            async with connected(server, Recorder()) as line:
-                seen.append(line._memory)
-            server.kill()
-            server.start()
+async def test_a_server_that_is_a_replica_now() -> None:
+    """A call that cannot write there ends the connection, and the next one goes to a primary."""
+    hearer = Recorder()
+    with redis_server() as server:
+        async with connected(server, hearer) as line:
+            await server.command("REPLICAOF", "127.0.0.1", "1")
+            with pytest.raises(BrokerUnavailable, match="read only"):
+                await line.call(SCRIPTS[0], ["state", "log"], "epoch", 1, 1)
+            await until(lambda: not line.is_connected())
+            await server.command("REPLICAOF", "NO", "ONE")
+            await line.call(SCRIPTS[0], ["state", "log"], "epoch", 1, 1)
 
-    assert is_durable == (seen[0] == seen[1])
+    assert 2 == hearer.connections
 
 
 async def test_after_the_end() -> None:
@@ -317,10 +311,10 @@ async def test_a_server_that_cannot_be_quiet() -> None:
 
 
 async def test_a_node_of_a_cluster() -> None:
-    """It has a disk of its own, and says so when it has a channel no more."""
+    """It says so when it has a channel no more."""
     doubts: list[bytes | None] = []
     with tempfile.TemporaryDirectory() as folder:
-        node = Node(Path(folder), DURABLE)
+        node = Node(Path(folder), ())
         node.start()
         try:
             with trio.fail_after(10):
@@ -331,7 +325,6 @@ async def test_a_node_of_a_cluster() -> None:
             line = Line(address, 5, Recorder(), sharded=True, on_doubt=doubts.append)
             async with trio.open_nursery() as nursery:
                 await nursery.start(line.run)
-                assert line._memory == f"disk {await node.command('CLUSTER', 'MYID')}"
                 while "cluster_state:ok" not in await node.command("CLUSTER", "INFO"):
                     await trio.sleep(0.01)
                 await line.call(SCRIPTS[0], ["{t}1", "{t}2"], "epoch", 1, 1, asking=True)

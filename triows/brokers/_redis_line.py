@@ -13,12 +13,13 @@ from typing import Any, Protocol
 
 import trio
 from coredis.connection import BaseConnection
-from coredis.exceptions import AuthorizationError, NoScriptError, RedisError
+from coredis.exceptions import AuthorizationError, NoScriptError, ReadOnlyError, RedisError
 
 from triows._errors import BrokerUnavailable
 from triows._groups import leaves_of
 from triows._logs import error_log
 from triows.brokers._redis_address import Address
+from triows.brokers._redis_memory import memory_of
 from triows.brokers._redis_scripts import SCRIPTS, Script
 
 FIRST_PAUSE = 0.1
@@ -27,9 +28,6 @@ LONGEST_PAUSE = 5.0
 
 AT_ONCE = 1000
 """Channels that one command subscribes to."""
-
-_DURABLE = {b"appendonly": b"yes", b"appendfsync": b"always"}
-"""How a server is configured that has every write on its disk before it answers."""
 
 _MARK = b""
 """No channel: that it is given up is what a server says behind all that it says of others."""
@@ -155,7 +153,7 @@ class Line:
         with trio.fail_after(self._timeout):
             connection = await self._address.connect(nursery)
             nursery.start_soon(self._listen, connection)
-            self._memory = await _memory_of(connection)
+            self._memory = await memory_of(connection)
             self._is_quiet = await _can_be_quiet(connection)
             if self._is_sharded and not self._is_quiet:
                 raise RedisError("sharded channels take Redis 7, and CLIENT REPLY to be allowed")
@@ -238,9 +236,10 @@ class Line:
                 return await connection.create_request(
                     b"EVALSHA", self._own(script).sha, len(keys), *keys, self._memory, *arguments
                 )
-            except NoScriptError as exc:
+            except (NoScriptError, ReadOnlyError) as exc:
                 failure = exc
-                connection.invalidate("its scripts were flushed")  # The next one loads them.
+                # The next one loads the scripts that were flushed, or goes to another primary.
+                connection.invalidate(str(exc))
             except FAILURES as exc:
                 failure = exc
         reason = failure or f"no answer within {self._timeout} seconds"
@@ -305,23 +304,6 @@ async def _can_be_quiet(connection: BaseConnection) -> bool:
     except AuthorizationError:
         return False
     return major >= 7
-
-
-async def _memory_of(connection: BaseConnection) -> str:
-    """Return a name for what the server remembers: while it is the same, nothing was lost.
-
-    It is that of the process, unless every write is on the disk before it is answered.
-    """
-    config = await connection.create_request(b"CONFIG", b"GET", b"append*", raise_exceptions=False)
-    info: Any = await connection.create_request(b"INFO", b"server")
-    lines = dict(line.split(b":", 1) for line in info.splitlines() if b":" in line)
-    if not (isinstance(config, dict) and config.items() >= _DURABLE.items()):
-        return str(lines[b"run_id"], "ascii")
-    if lines[b"redis_mode"] != b"cluster":
-        return "disk"
-    # Another node has its own disk, though it takes over what this one had.
-    node: Any = await connection.create_request(b"CLUSTER", b"MYID")
-    return f"disk {str(node, 'ascii')}"
 
 
 def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
