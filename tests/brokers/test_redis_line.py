@@ -205,6 +205,22 @@ async def test_a_server_that_is_a_replica_now() -> None:
     assert 2 == hearer.connections
 
 
+@pytest.mark.parametrize("argument", ["\ud800", None])
+async def test_what_cannot_be_sent(argument: Any) -> None:
+    """It is the error of who wanted to send it, and of nobody else."""
+    hearer = Recorder()
+    with redis_server() as server:
+        async with connected(server, hearer) as line, trio.open_nursery() as nursery:
+            await server.command("SCRIPT", "LOAD", ECHO.text)
+            nursery.start_soon(line.call, ECHO, ["k"], "a")
+            with pytest.raises((UnicodeEncodeError, TypeError)):
+                await line.call(ECHO, ["k"], argument)
+            _, *answer = await line.call(ECHO, ["ü"], 1)
+
+    assert [b"1", "ü".encode()] == answer
+    assert 1 == hearer.connections
+
+
 async def test_after_the_end() -> None:
     """Who waits for a line that has ended is told at once."""
     told: list[BrokerUnavailable] = []

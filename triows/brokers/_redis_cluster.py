@@ -23,7 +23,7 @@ from triows._errors import BrokerUnavailable
 from triows._groups import leaves_of
 from triows._logs import error_log
 from triows.brokers._redis_address import Address
-from triows.brokers._redis_line import FAILURES, FIRST_PAUSE, Hearer, Line, LineEnded
+from triows.brokers._redis_line import FAILURES, FIRST_PAUSE, Hearer, Line, LineEnded, encoded
 from triows.brokers._redis_scripts import Script
 
 SLOTS = 16384
@@ -215,20 +215,24 @@ class Cluster:
         line = None if owner is None else self._lines.get(owner.location)
         return line is None or line.is_connected()
 
-    async def call(self, script: Script, keys: Sequence[str], *arguments: Any) -> Any:
+    async def call(
+        self, script: Script, keys: Sequence[str | bytes], *arguments: str | bytes | int
+    ) -> Any:
         """Run a script, once, on the node that has its keys.
 
         Raises:
             BrokerUnavailable: It may have run, or not.
+            UnicodeEncodeError: A key or an argument is none that can be sent.
         """
+        names, words = encoded(keys), encoded(arguments)
         failure: BaseException | None = None
         with trio.move_on_after(self._timeout):
             while True:
-                line, is_asking = await self._find(keys[0].encode()), False
+                line, is_asking = await self._find(names[0]), False
                 if isinstance(failure, AskError) and not isinstance(failure, MovedError):
                     line, is_asking = self._line_at(self._at(failure)), True
                 try:
-                    return await line.call(script, keys, *arguments, asking=is_asking)
+                    return await line.call(script, names, *words, asking=is_asking)
                 except BrokerUnavailable as exc:
                     failure = exc.__cause__
                     if not isinstance(exc, LineEnded) and not isinstance(failure, _NOT_DONE):

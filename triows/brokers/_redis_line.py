@@ -220,13 +220,20 @@ class Line:
         return self._connection
 
     async def call(
-        self, script: Script, keys: Sequence[str], *arguments: Any, asking: bool = False
+        self,
+        script: Script,
+        keys: Sequence[str | bytes],
+        *arguments: str | bytes | int,
+        asking: bool = False,
     ) -> Any:
         """Run a script, once; `asking` for what is about to move to this node of a cluster.
 
         Raises:
             BrokerUnavailable: It may have run, or not.
+            UnicodeEncodeError: A key or an argument is none that can be sent.
         """
+        # What fails to be encoded later fails for everybody: it takes the connection with it.
+        before, after = [b"%d" % len(keys), *encoded(keys)], encoded(arguments)
         failure: BaseException | None = None
         with trio.move_on_after(self._timeout):
             connection = await self._connected()
@@ -234,7 +241,7 @@ class Line:
                 if asking:
                     connection.create_request(b"ASKING")
                 return await connection.create_request(
-                    b"EVALSHA", self._own(script).sha, len(keys), *keys, self._memory, *arguments
+                    b"EVALSHA", self._own(script).sha, *before, self._memory, *after
                 )
             except (NoScriptError, ReadOnlyError) as exc:
                 failure = exc
@@ -294,6 +301,21 @@ class Line:
         if self._is_quiet:
             connection.send_command(b"CLIENT", b"REPLY", b"SKIP")
         connection.send_command(*command)
+
+
+def encoded(words: Iterable[str | bytes | int]) -> list[bytes]:
+    """Return words as they are sent.
+
+    Raises:
+        UnicodeEncodeError: One has a lone surrogate.
+    """
+    return [_encoded(word) for word in words]
+
+
+def _encoded(word: str | bytes | int) -> bytes:
+    if isinstance(word, bytes):
+        return word
+    return word.encode() if isinstance(word, str) else b"%d" % word
 
 
 async def _can_be_quiet(connection: BaseConnection) -> bool:
