@@ -269,7 +269,8 @@ async def test_cancelled() -> None:
                 assert scope.cancelled_caught
             assert {} == line._wanted
             server.thaw()
-            await line.subscribe(b"c")
+            await line.subscribe(b"other")
+            assert {b"other"} == line._wanted.keys() == line._heard
 
 
 async def test_sharded_channels() -> None:

@@ -100,7 +100,7 @@ class Line:
         # The latest who wanted each.
         self._wanted: dict[bytes, object] = {}
         self._requests: deque[_Request] = deque()
-        self._heard: set[bytes] = set()
+        self._heard: set[bytes] = set()  # Of those, what the server says that it lets us hear.
 
     # Its life
 
@@ -191,7 +191,8 @@ class Line:
             if kind in {b"message", b"smessage"}:
                 self._hearer.heard(channel, value)
             elif kind in {b"subscribe", b"ssubscribe"}:
-                self._heard.add(channel)
+                if channel in self._wanted:
+                    self._heard.add(channel)
                 self._requests[0].missing.discard(channel)
             elif channel == _MARK:
                 self._requests.popleft().decided.set()
