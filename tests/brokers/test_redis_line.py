@@ -1,5 +1,6 @@
 """A line to Redis that comes back, with a real one that fails."""
 
+import re
 import tempfile
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
@@ -305,11 +306,40 @@ async def test_a_refusal(*, sharded: bool) -> None:
                     await line.subscribe(b"theirs")
                 await line.subscribe(b"ours")
             assert {b"ours"} == line._wanted.keys()
-        again = line_to(server, 5, Recorder(), sharded=sharded)
-        again._wanted[b"theirs"] = None
-        async with trio.open_nursery() as nursery:
-            with pytest.raises(BrokerUnavailable, match="does not let us subscribe to b'theirs'"):
-                await nursery.start(again.run)
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+async def test_a_refusal_later(caplog: pytest.LogCaptureFixture, *, sharded: bool) -> None:
+    """It takes no other channel with it, is logged, and asked about again until it is none."""
+    hearer = Recorder()
+    with redis_server() as server:
+        async with connected(server, hearer, timeout=0.2, sharded=sharded) as line:
+            for channel in (b"ours", b"theirs", b"given up"):
+                await line.subscribe(channel)
+            # Redis ends the connection.
+            await server.command("ACL", "SETUSER", "default", "resetchannels", "&ours")
+            await until(lambda: hearer.channels == (b"ours",))
+            line.unsubscribe(b"given up")
+            before = await denials(server)
+            with trio.fail_after(10):
+                while await denials(server) < before + 4:
+                    await trio.sleep(0.01)
+            assert (b"ours",) == hearer.channels
+            await server.command("ACL", "SETUSER", "default", "allchannels")
+            await until(lambda: hearer.channels == (b"theirs",))
+            assert {b"ours", b"theirs"} == line._heard
+            before = hearer.connections
+            await server.command("CLIENT", "KILL", "TYPE", "pubsub")
+            await until(lambda: hearer.connections > before)
+            assert {b"ours", b"theirs"} == set(hearer.channels)
+
+    assert 1 == caplog.text.count("does not let us subscribe to 2 channels")
+
+
+async def denials(server: RedisServer) -> int:
+    """Return how often it was asked for a channel in vain."""
+    said = await server.command("INFO", "commandstats")
+    return sum(map(int, re.findall(r"cmdstat_s?subscribe:.*rejected_calls=(\d+)", said)))
 
 
 async def test_a_server_that_cannot_be_quiet() -> None:

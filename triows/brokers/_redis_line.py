@@ -100,6 +100,7 @@ class Line:
         # The latest who wanted each.
         self._wanted: dict[bytes, object] = {}
         self._requests: deque[_Request] = deque()
+        self._refused: list[bytes] = []  # Of those, what it did not let us hear the last time.
         self._heard: set[bytes] = set()  # Of those, what the server says that it lets us hear.
 
     # Its life
@@ -159,24 +160,48 @@ class Line:
                 raise RedisError("sharded channels take Redis 7, and CLIENT REPLY to be allowed")
             for script in SCRIPTS:
                 await connection.create_request(b"SCRIPT", b"LOAD", self._own(script).text)
-            await self._subscribe_all(connection)
+            self._refused = await self._subscribe_to(connection, tuple(self._wanted))
         self._connection = connection
         self._waiting.unpark_all()
-        self._hearer.connected(tuple(self._wanted))
+        self._hearer.connected(tuple(self._heard))
+        self._tell_of_refused()
         return connection
 
     def _own(self, script: Script) -> Script:
         return script.sharded if self._is_sharded else script
 
-    async def _subscribe_all(self, connection: BaseConnection) -> None:
-        channels = list(self._wanted)
+    async def _subscribe_to(
+        self, connection: BaseConnection, channels: Sequence[bytes]
+    ) -> list[bytes]:
+        """Have the server let us hear channels, and return those that it refuses."""
+        refused: list[bytes] = []
         for i in range(0, len(channels), AT_ONCE):
             request = self._ask_for(connection, channels[i : i + AT_ONCE])
             await request.decided.wait()
-            for channel in request.missing:
-                if self._on_doubt is None:
-                    raise RedisError(f"it does not let us subscribe to {channel!r}")
+            if request.missing and not self._is_sharded:
+                # One that is refused has taken the whole command with it.
+                request = self._ask_for(connection, tuple(request.missing), singly=True)
+                await request.decided.wait()
+            refused += request.missing
+        return refused
+
+    def _tell_of_refused(self) -> None:
+        """Tell who can find another node. Others wait: nothing is told of a channel unheard."""
+        if self._on_doubt is not None:
+            for channel in self._refused:
                 self._on_doubt(channel)
+        elif self._refused:
+            error_log.error(
+                "Redis does not let us subscribe to %d channels, such as %r",
+                len(self._refused),
+                self._refused[0],
+            )
+
+    async def _ask_again(self, connection: BaseConnection) -> None:
+        refused = [name for name in self._refused if name in self._wanted.keys() - self._heard]
+        self._refused = await self._subscribe_to(connection, refused)
+        if heard := self._heard.intersection(refused):
+            self._hearer.connected(heard)
 
     async def _watch(self, connection: BaseConnection) -> None:
         """Ask from time to time whether the server is alive; until it is not."""
@@ -184,6 +209,8 @@ class Line:
             await trio.sleep(self._timeout / 2)
             with trio.fail_after(self._timeout):
                 await connection.create_request(b"PING")
+                if self._is_quiet and self._on_doubt is None:
+                    await self._ask_again(connection)
 
     async def _listen(self, connection: BaseConnection) -> None:
         pushes: AsyncIterator[Any] = connection.push_messages
@@ -284,10 +311,14 @@ class Line:
             command = b"SUNSUBSCRIBE" if self._is_sharded else b"UNSUBSCRIBE"
             self._send_quietly(self._connection, command, channel)
 
-    def _ask_for(self, connection: BaseConnection, channels: list[bytes]) -> _Request:
+    def _ask_for(
+        self, connection: BaseConnection, channels: Sequence[bytes], *, singly: bool = False
+    ) -> _Request:
         """Ask for channels; what cannot be had is known when something behind it is answered."""
         if self._is_sharded:  # Each may be of another shard.
             commands = [[b"SSUBSCRIBE", channel] for channel in channels]
+        elif singly:
+            commands = [[b"SUBSCRIBE", channel] for channel in channels]
         else:
             commands = [[b"SUBSCRIBE", *channels]]
         for command in commands:
