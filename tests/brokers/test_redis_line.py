@@ -119,6 +119,22 @@ async def test_a_server_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
     assert 1 == caplog.text.count("the connection to Redis was lost")
 
 
+async def test_another_password(caplog: pytest.LogCaptureFixture) -> None:
+    """Why there is no connection is logged when it is another reason, and told to who waits."""
+    with redis_server() as server:
+        async with connected(server, Recorder(), timeout=1) as line:
+            server.kill()
+            server.use("--requirepass", "new")
+            server.start()
+            await until(lambda: "cannot be reached: HELLO must be called" in caplog.text)
+            with pytest.raises(BrokerUnavailable, match="there is no connection: HELLO must"):
+                await line.call(ECHO, ["k"])
+            with pytest.raises(BrokerUnavailable, match="there is no connection: HELLO must"):
+                await line.subscribe(b"c")
+
+    assert 1 == caplog.text.count("HELLO must be called")
+
+
 async def test_waiting_for_a_server() -> None:
     """A call that has begun while it is away is answered when it is back."""
     hearer = Recorder()

@@ -24,6 +24,7 @@ from triows._groups import leaves_of
 from triows._logs import error_log
 from triows.brokers._redis_address import Address
 from triows.brokers._redis_line import FAILURES, FIRST_PAUSE, Hearer, Line, LineEnded, encoded
+from triows.brokers._redis_reasons import Reasons
 from triows.brokers._redis_scripts import Script
 
 SLOTS = 16384
@@ -70,6 +71,7 @@ class Cluster:
         self._adrift: set[bytes] = set()  # those that their homes do not have, or no more
         self._doubt = trio.Event()
         self._news = trio.Event()
+        self._reasons = Reasons()
         self._is_over = False
 
     # Its life
@@ -102,9 +104,10 @@ class Cluster:
             try:
                 self._learn(await self._ask_nodes())
             except BrokerUnavailable as exc:
-                error_log.warning("%s", exc)
+                self._reasons.add("where the slots are is not known", exc)
                 self._doubt.set()
             else:
+                self._reasons.clear()
                 self._settle()
 
     def _is_in_doubt(self, channel: bytes | None) -> None:
@@ -239,7 +242,8 @@ class Cluster:
                         raise
                 if not isinstance(failure, AskError) or isinstance(failure, MovedError):
                     await self._hear_news()
-        reason = failure or f"no answer within {self._timeout} seconds"
+        late = f"no answer within {self._timeout} seconds"
+        reason = failure or self._reasons.told_with(late)
         raise BrokerUnavailable(f"Redis: {reason}") from failure
 
     def _at(self, failure: AskError) -> Address:
@@ -257,7 +261,8 @@ class Cluster:
                     await self._hear_news()
         except trio.TooSlowError as exc:
             self.unsubscribe(channel)
-            raise BrokerUnavailable("Redis did not answer to SUBSCRIBE, or refused") from exc
+            what = "Redis did not answer to SUBSCRIBE, or refused"
+            raise BrokerUnavailable(self._reasons.told_with(what)) from exc
         except BaseException:
             self.unsubscribe(channel)
             raise

@@ -20,6 +20,7 @@ from triows._groups import leaves_of
 from triows._logs import error_log
 from triows.brokers._redis_address import Address
 from triows.brokers._redis_memory import memory_of
+from triows.brokers._redis_reasons import Reasons
 from triows.brokers._redis_scripts import SCRIPTS, Script
 
 FIRST_PAUSE = 0.1
@@ -93,6 +94,7 @@ class Line:
         self._on_doubt = on_doubt
         self._scope = trio.CancelScope()
         self._connection: BaseConnection | None = None
+        self._reasons = Reasons()
         self._is_over = False
         self._is_quiet = False
         self._memory = ""
@@ -144,8 +146,8 @@ class Line:
                 self._disconnected()
             if is_new:
                 raise BrokerUnavailable(f"Redis cannot be reached: {failure}") from failure
-            if not pause:
-                error_log.warning("the connection to Redis was lost: %s", failure)
+            what = "Redis cannot be reached" if pause else "the connection to Redis was lost"
+            self._reasons.add(what, failure)
             if self._on_doubt is not None:
                 self._on_doubt(None)
             pause = min(max(FIRST_PAUSE, 2 * pause), LONGEST_PAUSE)
@@ -162,6 +164,7 @@ class Line:
                 await connection.create_request(b"SCRIPT", b"LOAD", self._own(script).text)
             self._refused = await self._subscribe_to(connection, tuple(self._wanted))
         self._connection = connection
+        self._reasons.clear()
         self._waiting.unpark_all()
         self._hearer.connected(tuple(self._heard))
         self._tell_of_refused()
@@ -277,7 +280,8 @@ class Line:
                 connection.invalidate(str(exc))
             except FAILURES as exc:
                 failure = exc
-        reason = failure or f"no answer within {self._timeout} seconds"
+        late = f"no answer within {self._timeout} seconds"
+        reason = failure or self._reasons.told_with(late)
         raise BrokerUnavailable(f"Redis: {reason}") from failure
 
     async def subscribe(self, channel: bytes) -> None:
@@ -301,7 +305,8 @@ class Line:
             if not is_confirmed and self._wanted.get(channel) is token:
                 self.unsubscribe(channel)
         if not is_confirmed:
-            raise BrokerUnavailable("Redis did not answer to SUBSCRIBE, or refused")
+            what = "Redis did not answer to SUBSCRIBE, or refused"
+            raise BrokerUnavailable(self._reasons.told_with(what))
 
     def unsubscribe(self, channel: bytes) -> None:
         """Hear of a channel no more."""
