@@ -241,14 +241,15 @@ class Line:
 
     def is_connected(self, _: str = "") -> bool:
         """There is a connection, for this key as for any, as far as is known."""
-        return self._connection is not None
+        return self._connection is not None and self._connection.usable
 
     async def _connected(self) -> BaseConnection:
-        while self._connection is None:
+        # One that has just failed takes nothing, and another one will be made.
+        while (connection := self._connection) is None or not connection.usable:
             if self._is_over:
                 raise LineEnded("the session has ended")
             await self._waiting.park()
-        return self._connection
+        return connection
 
     async def call(
         self,
@@ -295,10 +296,7 @@ class Line:
         try:
             with trio.move_on_after(self._timeout):
                 connection = await self._connected()
-                try:
-                    request = self._ask_for(connection, [channel])
-                except RedisError as exc:
-                    raise BrokerUnavailable(f"Redis: {exc}") from exc
+                request = self._ask_for(connection, [channel])
                 await request.decided.wait()
                 is_confirmed = self._connection is connection and not request.missing
         finally:
