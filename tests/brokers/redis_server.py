@@ -33,6 +33,10 @@ class RedisServer:
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
+    def use(self, *options: str) -> None:
+        """Have other options the next time it starts."""
+        self._options = options
+
     def start(self) -> None:
         """Start it."""
         program = shutil.which("redis-server")

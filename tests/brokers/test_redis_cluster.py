@@ -59,6 +59,15 @@ async def test_topics_of_any_name(shared: RedisCluster, topic: str) -> None:
         await until(lambda: texts(listener.messages) == ["hi"])
 
 
+async def test_what_cannot_be_sent(shared: RedisCluster) -> None:
+    """That is found before anything has to be waited for."""
+    await shared.wait_started()
+    async with RedisBroker(shared.url, prefix=uuid4().hex).open(Recorder()) as session:
+        session.line._lasts = []  # type: ignore[attr-defined]  # Nobody knows who has which slot.
+        with pytest.raises(UnicodeEncodeError), trio.fail_after(0):
+            await session.enter("t", "\ud800", 1)
+
+
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nodes are asked again soon."""

@@ -1,5 +1,6 @@
 """A line to Redis that comes back, with a real one that fails."""
 
+import re
 import tempfile
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.brokers.behaviour import until
 from tests.brokers.redis_cluster import Node
-from tests.brokers.redis_server import DURABLE, RedisServer, redis_server
+from tests.brokers.redis_server import RedisServer, redis_server
 from triows._errors import BrokerUnavailable
 from triows.brokers._redis_address import parse_url
 from triows.brokers._redis_line import Line
@@ -118,6 +119,22 @@ async def test_a_server_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
     assert 1 == caplog.text.count("the connection to Redis was lost")
 
 
+async def test_another_password(caplog: pytest.LogCaptureFixture) -> None:
+    """Why there is no connection is logged when it is another reason, and told to who waits."""
+    with redis_server() as server:
+        async with connected(server, Recorder(), timeout=1) as line:
+            server.kill()
+            server.use("--requirepass", "new")
+            server.start()
+            await until(lambda: "cannot be reached: HELLO must be called" in caplog.text)
+            with pytest.raises(BrokerUnavailable, match="there is no connection: HELLO must"):
+                await line.call(ECHO, ["k"])
+            with pytest.raises(BrokerUnavailable, match="there is no connection: HELLO must"):
+                await line.subscribe(b"c")
+
+    assert 1 == caplog.text.count("HELLO must be called")
+
+
 async def test_waiting_for_a_server() -> None:
     """A call that has begun while it is away is answered when it is back."""
     hearer = Recorder()
@@ -163,16 +180,17 @@ async def test_lost_while_subscribing() -> None:
 
 
 async def test_a_connection_that_has_just_ended() -> None:
-    """Who uses it before that was noticed is told, too."""
+    """Who would use it before that was noticed waits for the next one: nothing was sent."""
+    hearer = Recorder()
     with redis_server() as server:
-        async with connected(server, Recorder()) as line:
-            for use in (partial(line.subscribe, b"c"), partial(line.call, ECHO, ["k"])):
-                await until(line.is_connected)
+        async with connected(server, hearer) as line:
+            call = partial(line.call, SCRIPTS[0], ["state", "log"], "epoch", 1, 1)
+            for count, use in enumerate((partial(line.subscribe, b"c"), call), 2):
                 assert line._connection is not None
                 line._connection.invalidate()
-                with pytest.raises(BrokerUnavailable, match="not usable"):
-                    await use()
-                await until(lambda: not line.is_connected())
+                assert not line.is_connected()
+                await use()
+                assert count == hearer.connections
 
 
 async def test_scripts_that_are_gone() -> None:
@@ -190,25 +208,35 @@ async def test_scripts_that_are_gone() -> None:
     assert memory
 
 
-@pytest.mark.parametrize(
-    ("options", "is_durable"),
-    [
-        (DURABLE, True),
-        (("--appendonly", "yes"), False),
-        (("--rename-command", "CONFIG", ""), False),
-    ],
-)
-async def test_memory(options: tuple[str, ...], is_durable: bool) -> None:
-    """A server is the same one as long as its process lives, or as long as its disk does."""
-    seen = []
-    with redis_server(*options) as server:
-        for _ in range(2):
-            async with connected(server, Recorder()) as line:
-                seen.append(line._memory)
-            server.kill()
-            server.start()
+async def test_a_server_that_is_a_replica_now() -> None:
+    """A call that cannot write there ends the connection, and the next one goes to a primary."""
+    hearer = Recorder()
+    with redis_server() as server:
+        async with connected(server, hearer) as line:
+            await server.command("REPLICAOF", "127.0.0.1", "1")
+            with pytest.raises(BrokerUnavailable, match="read only"):
+                await line.call(SCRIPTS[0], ["state", "log"], "epoch", 1, 1)
+            await until(lambda: not line.is_connected())
+            await server.command("REPLICAOF", "NO", "ONE")
+            await line.call(SCRIPTS[0], ["state", "log"], "epoch", 1, 1)
 
-    assert is_durable == (seen[0] == seen[1])
+    assert 2 == hearer.connections
+
+
+@pytest.mark.parametrize("argument", ["\ud800", None])
+async def test_what_cannot_be_sent(argument: Any) -> None:
+    """It is the error of who wanted to send it, and of nobody else."""
+    hearer = Recorder()
+    with redis_server() as server:
+        async with connected(server, hearer) as line, trio.open_nursery() as nursery:
+            await server.command("SCRIPT", "LOAD", ECHO.text)
+            nursery.start_soon(line.call, ECHO, ["k"], "a")
+            with pytest.raises((UnicodeEncodeError, TypeError)):
+                await line.call(ECHO, ["k"], argument)
+            _, *answer = await line.call(ECHO, ["ü"], 1)
+
+    assert [b"1", "ü".encode()] == answer
+    assert 1 == hearer.connections
 
 
 async def test_after_the_end() -> None:
@@ -259,7 +287,8 @@ async def test_cancelled() -> None:
                 assert scope.cancelled_caught
             assert {} == line._wanted
             server.thaw()
-            await line.subscribe(b"c")
+            await line.subscribe(b"other")
+            assert {b"other"} == line._wanted.keys() == line._heard
 
 
 async def test_sharded_channels() -> None:
@@ -294,11 +323,40 @@ async def test_a_refusal(*, sharded: bool) -> None:
                     await line.subscribe(b"theirs")
                 await line.subscribe(b"ours")
             assert {b"ours"} == line._wanted.keys()
-        again = line_to(server, 5, Recorder(), sharded=sharded)
-        again._wanted[b"theirs"] = None
-        async with trio.open_nursery() as nursery:
-            with pytest.raises(BrokerUnavailable, match="does not let us subscribe to b'theirs'"):
-                await nursery.start(again.run)
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+async def test_a_refusal_later(caplog: pytest.LogCaptureFixture, *, sharded: bool) -> None:
+    """It takes no other channel with it, is logged, and asked about again until it is none."""
+    hearer = Recorder()
+    with redis_server() as server:
+        async with connected(server, hearer, timeout=0.2, sharded=sharded) as line:
+            for channel in (b"ours", b"theirs", b"given up"):
+                await line.subscribe(channel)
+            # Redis ends the connection.
+            await server.command("ACL", "SETUSER", "default", "resetchannels", "&ours")
+            await until(lambda: hearer.channels == (b"ours",))
+            line.unsubscribe(b"given up")
+            before = await denials(server)
+            with trio.fail_after(10):
+                while await denials(server) < before + 4:
+                    await trio.sleep(0.01)
+            assert (b"ours",) == hearer.channels
+            await server.command("ACL", "SETUSER", "default", "allchannels")
+            await until(lambda: hearer.channels == (b"theirs",))
+            assert {b"ours", b"theirs"} == line._heard
+            before = hearer.connections
+            await server.command("CLIENT", "KILL", "TYPE", "pubsub")
+            await until(lambda: hearer.connections > before)
+            assert {b"ours", b"theirs"} == set(hearer.channels)
+
+    assert 1 == caplog.text.count("does not let us subscribe to 2 channels")
+
+
+async def denials(server: RedisServer) -> int:
+    """Return how often it was asked for a channel in vain."""
+    said = await server.command("INFO", "commandstats")
+    return sum(map(int, re.findall(r"cmdstat_s?subscribe:.*rejected_calls=(\d+)", said)))
 
 
 async def test_a_server_that_cannot_be_quiet() -> None:
@@ -317,10 +375,10 @@ async def test_a_server_that_cannot_be_quiet() -> None:
 
 
 async def test_a_node_of_a_cluster() -> None:
-    """It has a disk of its own, and says so when it has a channel no more."""
+    """It says so when it has a channel no more."""
     doubts: list[bytes | None] = []
     with tempfile.TemporaryDirectory() as folder:
-        node = Node(Path(folder), DURABLE)
+        node = Node(Path(folder), ())
         node.start()
         try:
             with trio.fail_after(10):
@@ -331,7 +389,6 @@ async def test_a_node_of_a_cluster() -> None:
             line = Line(address, 5, Recorder(), sharded=True, on_doubt=doubts.append)
             async with trio.open_nursery() as nursery:
                 await nursery.start(line.run)
-                assert line._memory == f"disk {await node.command('CLUSTER', 'MYID')}"
                 while "cluster_state:ok" not in await node.command("CLUSTER", "INFO"):
                     await trio.sleep(0.01)
                 await line.call(SCRIPTS[0], ["{t}1", "{t}2"], "epoch", 1, 1, asking=True)

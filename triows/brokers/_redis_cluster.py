@@ -23,7 +23,8 @@ from triows._errors import BrokerUnavailable
 from triows._groups import leaves_of
 from triows._logs import error_log
 from triows.brokers._redis_address import Address
-from triows.brokers._redis_line import FAILURES, FIRST_PAUSE, Hearer, Line, LineEnded
+from triows.brokers._redis_line import FAILURES, FIRST_PAUSE, Hearer, Line, LineEnded, encoded
+from triows.brokers._redis_reasons import Reasons
 from triows.brokers._redis_scripts import Script
 
 SLOTS = 16384
@@ -70,6 +71,7 @@ class Cluster:
         self._adrift: set[bytes] = set()  # those that their homes do not have, or no more
         self._doubt = trio.Event()
         self._news = trio.Event()
+        self._reasons = Reasons()
         self._is_over = False
 
     # Its life
@@ -102,9 +104,10 @@ class Cluster:
             try:
                 self._learn(await self._ask_nodes())
             except BrokerUnavailable as exc:
-                error_log.warning("%s", exc)
+                self._reasons.add("where the slots are is not known", exc)
                 self._doubt.set()
             else:
+                self._reasons.clear()
                 self._settle()
 
     def _is_in_doubt(self, channel: bytes | None) -> None:
@@ -215,27 +218,32 @@ class Cluster:
         line = None if owner is None else self._lines.get(owner.location)
         return line is None or line.is_connected()
 
-    async def call(self, script: Script, keys: Sequence[str], *arguments: Any) -> Any:
+    async def call(
+        self, script: Script, keys: Sequence[str | bytes], *arguments: str | bytes | int
+    ) -> Any:
         """Run a script, once, on the node that has its keys.
 
         Raises:
             BrokerUnavailable: It may have run, or not.
+            UnicodeEncodeError: A key or an argument is none that can be sent.
         """
+        names, words = encoded(keys), encoded(arguments)
         failure: BaseException | None = None
         with trio.move_on_after(self._timeout):
             while True:
-                line, is_asking = await self._find(keys[0].encode()), False
+                line, is_asking = await self._find(names[0]), False
                 if isinstance(failure, AskError) and not isinstance(failure, MovedError):
                     line, is_asking = self._line_at(self._at(failure)), True
                 try:
-                    return await line.call(script, keys, *arguments, asking=is_asking)
+                    return await line.call(script, names, *words, asking=is_asking)
                 except BrokerUnavailable as exc:
                     failure = exc.__cause__
                     if not isinstance(exc, LineEnded) and not isinstance(failure, _NOT_DONE):
                         raise
                 if not isinstance(failure, AskError) or isinstance(failure, MovedError):
                     await self._hear_news()
-        reason = failure or f"no answer within {self._timeout} seconds"
+        late = f"no answer within {self._timeout} seconds"
+        reason = failure or self._reasons.told_with(late)
         raise BrokerUnavailable(f"Redis: {reason}") from failure
 
     def _at(self, failure: AskError) -> Address:
@@ -253,7 +261,8 @@ class Cluster:
                     await self._hear_news()
         except trio.TooSlowError as exc:
             self.unsubscribe(channel)
-            raise BrokerUnavailable("Redis did not answer to SUBSCRIBE, or refused") from exc
+            what = "Redis did not answer to SUBSCRIBE, or refused"
+            raise BrokerUnavailable(self._reasons.told_with(what)) from exc
         except BaseException:
             self.unsubscribe(channel)
             raise

@@ -13,12 +13,14 @@ from typing import Any, Protocol
 
 import trio
 from coredis.connection import BaseConnection
-from coredis.exceptions import AuthorizationError, NoScriptError, RedisError
+from coredis.exceptions import AuthorizationError, NoScriptError, ReadOnlyError, RedisError
 
 from triows._errors import BrokerUnavailable
 from triows._groups import leaves_of
 from triows._logs import error_log
 from triows.brokers._redis_address import Address
+from triows.brokers._redis_memory import memory_of
+from triows.brokers._redis_reasons import Reasons
 from triows.brokers._redis_scripts import SCRIPTS, Script
 
 FIRST_PAUSE = 0.1
@@ -27,9 +29,6 @@ LONGEST_PAUSE = 5.0
 
 AT_ONCE = 1000
 """Channels that one command subscribes to."""
-
-_DURABLE = {b"appendonly": b"yes", b"appendfsync": b"always"}
-"""How a server is configured that has every write on its disk before it answers."""
 
 _MARK = b""
 """No channel: that it is given up is what a server says behind all that it says of others."""
@@ -95,6 +94,7 @@ class Line:
         self._on_doubt = on_doubt
         self._scope = trio.CancelScope()
         self._connection: BaseConnection | None = None
+        self._reasons = Reasons()
         self._is_over = False
         self._is_quiet = False
         self._memory = ""
@@ -102,7 +102,8 @@ class Line:
         # The latest who wanted each.
         self._wanted: dict[bytes, object] = {}
         self._requests: deque[_Request] = deque()
-        self._heard: set[bytes] = set()
+        self._refused: list[bytes] = []  # Of those, what it did not let us hear the last time.
+        self._heard: set[bytes] = set()  # Of those, what the server says that it lets us hear.
 
     # Its life
 
@@ -145,8 +146,8 @@ class Line:
                 self._disconnected()
             if is_new:
                 raise BrokerUnavailable(f"Redis cannot be reached: {failure}") from failure
-            if not pause:
-                error_log.warning("the connection to Redis was lost: %s", failure)
+            what = "Redis cannot be reached" if pause else "the connection to Redis was lost"
+            self._reasons.add(what, failure)
             if self._on_doubt is not None:
                 self._on_doubt(None)
             pause = min(max(FIRST_PAUSE, 2 * pause), LONGEST_PAUSE)
@@ -155,30 +156,55 @@ class Line:
         with trio.fail_after(self._timeout):
             connection = await self._address.connect(nursery)
             nursery.start_soon(self._listen, connection)
-            self._memory = await _memory_of(connection)
+            self._memory = await memory_of(connection)
             self._is_quiet = await _can_be_quiet(connection)
             if self._is_sharded and not self._is_quiet:
                 raise RedisError("sharded channels take Redis 7, and CLIENT REPLY to be allowed")
             for script in SCRIPTS:
                 await connection.create_request(b"SCRIPT", b"LOAD", self._own(script).text)
-            await self._subscribe_all(connection)
+            self._refused = await self._subscribe_to(connection, tuple(self._wanted))
         self._connection = connection
+        self._reasons.clear()
         self._waiting.unpark_all()
-        self._hearer.connected(tuple(self._wanted))
+        self._hearer.connected(tuple(self._heard))
+        self._tell_of_refused()
         return connection
 
     def _own(self, script: Script) -> Script:
         return script.sharded if self._is_sharded else script
 
-    async def _subscribe_all(self, connection: BaseConnection) -> None:
-        channels = list(self._wanted)
+    async def _subscribe_to(
+        self, connection: BaseConnection, channels: Sequence[bytes]
+    ) -> list[bytes]:
+        """Have the server let us hear channels, and return those that it refuses."""
+        refused: list[bytes] = []
         for i in range(0, len(channels), AT_ONCE):
             request = self._ask_for(connection, channels[i : i + AT_ONCE])
             await request.decided.wait()
-            for channel in request.missing:
-                if self._on_doubt is None:
-                    raise RedisError(f"it does not let us subscribe to {channel!r}")
+            if request.missing and not self._is_sharded:
+                # One that is refused has taken the whole command with it.
+                request = self._ask_for(connection, tuple(request.missing), singly=True)
+                await request.decided.wait()
+            refused += request.missing
+        return refused
+
+    def _tell_of_refused(self) -> None:
+        """Tell who can find another node. Others wait: nothing is told of a channel unheard."""
+        if self._on_doubt is not None:
+            for channel in self._refused:
                 self._on_doubt(channel)
+        elif self._refused:
+            error_log.error(
+                "Redis does not let us subscribe to %d channels, such as %r",
+                len(self._refused),
+                self._refused[0],
+            )
+
+    async def _ask_again(self, connection: BaseConnection) -> None:
+        refused = [name for name in self._refused if name in self._wanted.keys() - self._heard]
+        self._refused = await self._subscribe_to(connection, refused)
+        if heard := self._heard.intersection(refused):
+            self._hearer.connected(heard)
 
     async def _watch(self, connection: BaseConnection) -> None:
         """Ask from time to time whether the server is alive; until it is not."""
@@ -186,6 +212,8 @@ class Line:
             await trio.sleep(self._timeout / 2)
             with trio.fail_after(self._timeout):
                 await connection.create_request(b"PING")
+                if self._is_quiet and self._on_doubt is None:
+                    await self._ask_again(connection)
 
     async def _listen(self, connection: BaseConnection) -> None:
         pushes: AsyncIterator[Any] = connection.push_messages
@@ -193,7 +221,8 @@ class Line:
             if kind in {b"message", b"smessage"}:
                 self._hearer.heard(channel, value)
             elif kind in {b"subscribe", b"ssubscribe"}:
-                self._heard.add(channel)
+                if channel in self._wanted:
+                    self._heard.add(channel)
                 self._requests[0].missing.discard(channel)
             elif channel == _MARK:
                 self._requests.popleft().decided.set()
@@ -212,23 +241,31 @@ class Line:
 
     def is_connected(self, _: str = "") -> bool:
         """There is a connection, for this key as for any, as far as is known."""
-        return self._connection is not None
+        return self._connection is not None and self._connection.usable
 
     async def _connected(self) -> BaseConnection:
-        while self._connection is None:
+        # One that has just failed takes nothing, and another one will be made.
+        while (connection := self._connection) is None or not connection.usable:
             if self._is_over:
                 raise LineEnded("the session has ended")
             await self._waiting.park()
-        return self._connection
+        return connection
 
     async def call(
-        self, script: Script, keys: Sequence[str], *arguments: Any, asking: bool = False
+        self,
+        script: Script,
+        keys: Sequence[str | bytes],
+        *arguments: str | bytes | int,
+        asking: bool = False,
     ) -> Any:
         """Run a script, once; `asking` for what is about to move to this node of a cluster.
 
         Raises:
             BrokerUnavailable: It may have run, or not.
+            UnicodeEncodeError: A key or an argument is none that can be sent.
         """
+        # What fails to be encoded later fails for everybody: it takes the connection with it.
+        before, after = [b"%d" % len(keys), *encoded(keys)], encoded(arguments)
         failure: BaseException | None = None
         with trio.move_on_after(self._timeout):
             connection = await self._connected()
@@ -236,14 +273,16 @@ class Line:
                 if asking:
                     connection.create_request(b"ASKING")
                 return await connection.create_request(
-                    b"EVALSHA", self._own(script).sha, len(keys), *keys, self._memory, *arguments
+                    b"EVALSHA", self._own(script).sha, *before, self._memory, *after
                 )
-            except NoScriptError as exc:
+            except (NoScriptError, ReadOnlyError) as exc:
                 failure = exc
-                connection.invalidate("its scripts were flushed")  # The next one loads them.
+                # The next one loads the scripts that were flushed, or goes to another primary.
+                connection.invalidate(str(exc))
             except FAILURES as exc:
                 failure = exc
-        reason = failure or f"no answer within {self._timeout} seconds"
+        late = f"no answer within {self._timeout} seconds"
+        reason = failure or self._reasons.told_with(late)
         raise BrokerUnavailable(f"Redis: {reason}") from failure
 
     async def subscribe(self, channel: bytes) -> None:
@@ -257,17 +296,15 @@ class Line:
         try:
             with trio.move_on_after(self._timeout):
                 connection = await self._connected()
-                try:
-                    request = self._ask_for(connection, [channel])
-                except RedisError as exc:
-                    raise BrokerUnavailable(f"Redis: {exc}") from exc
+                request = self._ask_for(connection, [channel])
                 await request.decided.wait()
                 is_confirmed = self._connection is connection and not request.missing
         finally:
             if not is_confirmed and self._wanted.get(channel) is token:
                 self.unsubscribe(channel)
         if not is_confirmed:
-            raise BrokerUnavailable("Redis did not answer to SUBSCRIBE, or refused")
+            what = "Redis did not answer to SUBSCRIBE, or refused"
+            raise BrokerUnavailable(self._reasons.told_with(what))
 
     def unsubscribe(self, channel: bytes) -> None:
         """Hear of a channel no more."""
@@ -277,10 +314,14 @@ class Line:
             command = b"SUNSUBSCRIBE" if self._is_sharded else b"UNSUBSCRIBE"
             self._send_quietly(self._connection, command, channel)
 
-    def _ask_for(self, connection: BaseConnection, channels: list[bytes]) -> _Request:
+    def _ask_for(
+        self, connection: BaseConnection, channels: Sequence[bytes], *, singly: bool = False
+    ) -> _Request:
         """Ask for channels; what cannot be had is known when something behind it is answered."""
         if self._is_sharded:  # Each may be of another shard.
             commands = [[b"SSUBSCRIBE", channel] for channel in channels]
+        elif singly:
+            commands = [[b"SUBSCRIBE", channel] for channel in channels]
         else:
             commands = [[b"SUBSCRIBE", *channels]]
         for command in commands:
@@ -297,6 +338,21 @@ class Line:
         connection.send_command(*command)
 
 
+def encoded(words: Iterable[str | bytes | int]) -> list[bytes]:
+    """Return words as they are sent.
+
+    Raises:
+        UnicodeEncodeError: One has a lone surrogate.
+    """
+    return [_encoded(word) for word in words]
+
+
+def _encoded(word: str | bytes | int) -> bytes:
+    if isinstance(word, bytes):
+        return word
+    return word.encode() if isinstance(word, str) else b"%d" % word
+
+
 async def _can_be_quiet(connection: BaseConnection) -> bool:
     """Return whether refusals can be suppressed; before Redis 7 that would hide consent too."""
     major = int((connection.server_version or "0").partition(".")[0])
@@ -305,23 +361,6 @@ async def _can_be_quiet(connection: BaseConnection) -> bool:
     except AuthorizationError:
         return False
     return major >= 7
-
-
-async def _memory_of(connection: BaseConnection) -> str:
-    """Return a name for what the server remembers: while it is the same, nothing was lost.
-
-    It is that of the process, unless every write is on the disk before it is answered.
-    """
-    config = await connection.create_request(b"CONFIG", b"GET", b"append*", raise_exceptions=False)
-    info: Any = await connection.create_request(b"INFO", b"server")
-    lines = dict(line.split(b":", 1) for line in info.splitlines() if b":" in line)
-    if not (isinstance(config, dict) and config.items() >= _DURABLE.items()):
-        return str(lines[b"run_id"], "ascii")
-    if lines[b"redis_mode"] != b"cluster":
-        return "disk"
-    # Another node has its own disk, though it takes over what this one had.
-    node: Any = await connection.create_request(b"CLUSTER", b"MYID")
-    return f"disk {str(node, 'ascii')}"
 
 
 def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
