@@ -28,6 +28,7 @@ class ScriptedBroker(Broker):
         position: Where every topic stands.
         kept: What every topic remembers.
         is_away: It cannot be reached.
+        failure: What every call raises, as it must not.
         seconds: How long each answer takes.
     """
 
@@ -38,6 +39,7 @@ class ScriptedBroker(Broker):
         self.position: Position | None = Position("e", 0)
         self.kept: list[Message] = []
         self.is_away = False
+        self.failure: Exception | None = None
         self.seconds = 0.0
 
     @asynccontextmanager
@@ -63,6 +65,8 @@ class ScriptedBroker(Broker):
         await trio.sleep(self.seconds)
         if self.is_away:
             raise BrokerUnavailable("the broker is away")
+        if self.failure is not None:
+            raise self.failure
 
 
 def message(offset: int, epoch: str = "e") -> Message:

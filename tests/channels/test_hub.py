@@ -227,6 +227,36 @@ async def test_a_broker_that_breaks(autojump_clock: MockClock) -> None:
             await trio.sleep_forever()
 
 
+async def test_a_broker_that_cannot_be_told(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What fails behind those who have left is logged, and the app goes on."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker)
+
+    @app.websocket()
+    async def member() -> None:
+        await websocket.join("t", presence={})
+        await websocket.receive()
+
+    async with testing.client(app) as client:
+        async with client.websocket("/member"):
+            await wait_all_tasks_blocked()
+            broker.failure = ValueError("on purpose")
+        await wait_all_tasks_blocked()
+        broker.failure = None
+        async with app.channels.subscribe("t"):
+            assert 1 == app.channels.statistics().topics
+        await wait_all_tasks_blocked()
+        assert 0 == app.channels.statistics().topics
+
+    assert 2 * ["the broker could not be told of who has left"] == [
+        record.getMessage() for record in caplog.records
+    ]
+    names = [call[0] for call in broker.calls]
+    assert ["subscribe", "enter", "leave", "unsubscribe", "subscribe", "unsubscribe"] == names
+
+
 async def test_outside_of_a_run() -> None:
     """Without a session nothing can be asked, and nothing is there."""
     hub = Hub(MemoryBroker)

@@ -10,7 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.channels.brokers import ScriptedBroker, message
 from triows import App, SubscriptionLagged, testing, websocket
-from triows._broker import Message, Position
+from triows._broker import Message, Position, PresenceEvent
 from triows.testing._peer import Peer
 
 
@@ -206,6 +206,82 @@ async def test_the_broker_was_away(autojump_clock: MockClock) -> None:
         assert [1] == await offsets(peer)
         await trio.sleep(1)
         assert [2] == await offsets(peer)
+
+
+async def test_a_broker_that_fails(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it raises is logged; everybody is told of the gap, and goes on behind it."""
+    broker = ScriptedBroker()
+    async with open_member(broker) as (app, peer):
+        broker.deliver(1)
+        broker.failure = ValueError("on purpose")
+        broker.listener.lapse("t")
+        assert [1, ("e", 1, False)] == await offsets(peer)
+        broker.deliver(2, 4, 5)
+        assert [2, ("e", 3, False), 4, 5] == await offsets(peer)
+        broker.deliver(1, 2, epoch="new")
+        await wait_all_tasks_blocked()
+        broker.deliver(3, epoch="new")
+        assert [("new", 2, False), 3] == await offsets(peer)
+        broker.failure = None
+        broker.keep(3, 4, 5, epoch="new")
+        broker.listener.lapse("t")
+
+        assert [4, 5] == await offsets(peer)
+        assert 3 == app.channels.statistics().gaps
+
+    messages = [record.getMessage() for record in caplog.records]
+    assert 3 * ["the history of topic 't' could not be asked"] == messages
+    assert all(record.exc_info for record in caplog.records)
+
+
+async def test_what_cannot_be_sent(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A message that has no form on the wire is logged and left out; nothing else is."""
+    broker = ScriptedBroker()
+    async with open_member(broker) as (_, peer):
+        broker.deliver(1)
+        broker.listener.deliver(Message("t", "\ud800", "id", position=Position("e", 2)))
+        broker.deliver(3)
+        broker.keep(3, 4)
+        broker.kept[0] = Message("t", "\ud800", "id", position=Position("e", 4))
+        broker.listener.lapse("t")
+
+        assert [1, 3] == (await offsets(peer))[:2]
+        broker.deliver(5)
+        assert [5] == await offsets(peer)
+
+    messages = [record.getMessage() for record in caplog.records]
+    assert 2 * ["message 'id' of topic 't' is left out"] == messages
+
+
+async def test_presence_that_cannot_be_sent(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Presence that has no JSON form is logged, and those who watch in code get it all the same."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker)
+
+    @app.websocket()
+    async def member() -> None:
+        await websocket.join("t", envelope=True, presence={})
+        await websocket.receive()
+
+    async with (
+        testing.client(app) as client,
+        app.channels.presence_events("t") as events,
+        client.websocket("/member") as peer,
+    ):
+        assert (await peer.receive_json())["joined"]
+        for told in (object(), "fine"):
+            broker.listener.presence_changed(PresenceEvent("t", "join", "joe", told))
+
+        assert "fine" == (await peer.receive_json())["data"]
+        assert [object, str] == [type((await events.receive()).data) for _ in range(2)]
+    [record] = caplog.records
+    assert "the presence of 'joe' in topic 't' is left out" == record.getMessage()
 
 
 async def test_much_that_comes_meanwhile(autojump_clock: MockClock) -> None:

@@ -8,6 +8,7 @@ the broker does, and a task of the hub tidies up behind them.
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TypeAlias
 from uuid import uuid4
 
@@ -27,7 +28,7 @@ from triows._channels._statistics import NOTHING, ChannelStatistics, Published
 from triows._channels._topic import Topic, summary
 from triows._errors import NotRunning, StateError
 from triows._groups import tasks_beside
-from triows._logs import error_log
+from triows._logs import error_log, log_failure
 from triows._outbox import Lane, Overflow, size_of
 from triows._types import Data
 
@@ -144,19 +145,21 @@ class Hub:
             # Together, so that a thousand of them wait for the broker once.
             async with trio.open_nursery() as nursery:
                 for chore in chores:
-                    nursery.start_soon(chore, session)
+                    nursery.start_soon(_do, chore, session)
             for topic in unused:
-                await self._close(topic, session)
+                await _do(partial(self._close, topic), session)
 
     async def _close(self, topic: Topic, session: BrokerSession) -> None:
-        async with topic.lock:
-            if topic.is_live and not topic.users:
-                topic.is_live = False
-                await session.unsubscribe(topic.name)
-        if not topic.users and self._topics.get(topic.name) is topic:
-            del self._topics[topic.name]
-            _log_drops_of(topic)
-            self._before = summary([topic], self._before)
+        try:
+            async with topic.lock:
+                if topic.is_live and not topic.users:
+                    topic.is_live = False
+                    await session.unsubscribe(topic.name)
+        finally:
+            if not topic.users and self._topics.get(topic.name) is topic:
+                del self._topics[topic.name]
+                _log_drops_of(topic)
+                self._before = summary([topic], self._before)
 
     # Users of topics
 
@@ -304,6 +307,14 @@ class Hub:
                 await trio.sleep(DROPS_LOGGED_EVERY)
             else:
                 await self._has_dropped.park()
+
+
+async def _do(chore: Chore, session: BrokerSession) -> None:
+    try:
+        await chore(session)
+    except Exception as exc:
+        # It promises to raise nothing here; if it does, that is no reason to end the app.
+        log_failure("the broker could not be told of who has left", failure=exc)
 
 
 def _log_drops_of(topic: Topic) -> int:

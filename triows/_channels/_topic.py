@@ -4,6 +4,10 @@ The messages of a topic with history have positions, and what comes from the bro
 on only if it is the next one. After a gap, and when the broker says that there may be one, new
 messages wait, what was missed is taken from the history, and then they follow. What is no longer
 in the history is not passed over in silence: everybody is told.
+
+The broker calls what is here, or a task of the hub does, and what they raise would end the app. So
+a message that cannot be sent is logged and left out, and a broker that fails where the history is
+asked is taken for one that does not have it.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,6 +21,7 @@ from triows._channels._settings import TopicSettings
 from triows._channels._statistics import ChannelStatistics
 from triows._channels._subscription import Subscription
 from triows._errors import BrokerUnavailable
+from triows._logs import log_failure
 from triows._outbox import Prepared, Tally
 
 RETRY = 1.0
@@ -58,6 +63,7 @@ class Topic:
         self._on_gap = on_gap
         self._held: list[Message] | None = None  # while a gap is being filled
         self._has_lapsed = False  # since the history was asked
+        self._stray: Position | None = None  # of a message of another epoch that could not wait
 
     # From the broker
 
@@ -75,7 +81,7 @@ class Topic:
             return 0
         # One that has none, of a process that knows of no history, hides no gap behind it.
         self.position = position or last
-        return self._fan_out(message)
+        return self._hand_on(message)
 
     def lapse(self) -> None:
         """Hear that messages may have been missed, or who came and went."""
@@ -91,15 +97,29 @@ class Topic:
 
     def presence_changed(self, event: PresenceEvent) -> None:
         """Tell who is present of others that come and go."""
+        try:
+            self._tell_presence(event)
+        except Exception as exc:
+            said = "the presence of %r in topic %r is left out"
+            log_failure(said, event.member, self.name, failure=exc)
+        for watcher in list(self.watchers):
+            watcher.offer(event)
+
+    def _tell_presence(self, event: PresenceEvent) -> None:
         # With `latest`, what is newest of one member does not replace what is of another.
         frame = Prepared(presence_frame(event), event.member)
         for name, membership in list(self.members.items()):
             if membership.is_present and membership.is_enveloped and name != event.member:
                 membership.offer(frame)
-        for watcher in list(self.watchers):
-            watcher.offer(event)
 
     # Fan-out
+
+    def _hand_on(self, message: Message) -> int:
+        try:
+            return self._fan_out(message)
+        except Exception as exc:
+            log_failure("message %r of topic %r is left out", message.id, self.name, failure=exc)
+            return 0
 
     def _fan_out(self, message: Message) -> int:
         raw: Prepared | None = None
@@ -132,6 +152,7 @@ class Topic:
         if message.position and self.position and message.position.epoch != self.position.epoch:
             # Only the history knows which of the two is the newer one.
             self._has_lapsed = True
+            self._stray = message.position
             return
         if len(self._held) >= self.settings.capacity:
             # They are in the history too, or there is another gap, which will be seen.
@@ -157,6 +178,17 @@ class Topic:
                 return await session.replay(self.name, self.position, self.settings.retention)
             except BrokerUnavailable:
                 await trio.sleep(RETRY)
+            except Exception as exc:
+                log_failure("the history of topic %r could not be asked", self.name, failure=exc)
+                return Replay((), self._guess(), is_complete=False)
+
+    def _guess(self) -> Position:
+        """Return where it goes on, as far as can be told without the history."""
+        assert self.position is not None, "there are gaps only behind a position"
+        if self._stray is not None:
+            return self._stray
+        first = next((message.position for message in self._held or () if message.position), None)
+        return self.position if first is None else first._replace(offset=first.offset - 1)
 
     def _go_on(self, replay: Replay) -> None:
         if not replay.is_complete:
@@ -166,10 +198,10 @@ class Topic:
             for membership in list(self.members.values()):
                 membership.tell_presence_gap(replay.start)
         for message in replay.messages:
-            self._fan_out(message)
+            self._hand_on(message)
         if self._held and self.position and self.position.epoch != replay.position.epoch:
             self._held.clear()  # They are of a memory that was lost, as everybody was told.
-        self.position = replay.position
+        self.position, self._stray = replay.position, None
 
     def _tell_gap(self, position: Position | None) -> None:
         self.gaps += 1
