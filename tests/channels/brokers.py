@@ -29,6 +29,7 @@ class ScriptedBroker(Broker):
         kept: What every topic remembers.
         is_away: It cannot be reached.
         failure: What every call raises, as it must not.
+        sessions: How many each publication is sent to.
         seconds: How long each answer takes.
     """
 
@@ -40,6 +41,7 @@ class ScriptedBroker(Broker):
         self.kept: list[Message] = []
         self.is_away = False
         self.failure: Exception | None = None
+        self.sessions: int | None = None
         self.seconds = 0.0
 
     @asynccontextmanager
@@ -92,7 +94,7 @@ class ScriptedSession(BrokerSession):
     async def publish(self, message: Message, retention: Retention | None) -> Receipt:
         """Note it; it comes back when the test delivers it."""
         await self._broker.answer("publish", message)
-        return Receipt(None, None)
+        return Receipt(None, self._broker.sessions)
 
     async def replay(
         self, topic: str, since: Position | None, retention: Retention | None

@@ -354,6 +354,18 @@ async def test_a_lapse_before_anybody_has_joined(autojump_clock: MockClock) -> N
     assert [] == [call for call in broker.calls if call[0] == "replay"]
 
 
+async def test_a_lapse_before_anything_is_known(autojump_clock: MockClock) -> None:
+    """Of a topic whose broker has not said where it stands there is nothing to ask for."""
+    broker = ScriptedBroker()
+    broker.position = None
+    async with open_member(broker) as (_, peer):
+        broker.listener.lapse("t")
+        broker.deliver(7)
+
+        assert [7] == await offsets(peer)
+    assert [] == [call for call in broker.calls if call[0] == "replay"]
+
+
 async def test_presence_that_may_have_been_missed(autojump_clock: MockClock) -> None:
     """No history has it: who hears of it is told, though no message is missing."""
     broker = ScriptedBroker()

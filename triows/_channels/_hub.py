@@ -15,7 +15,7 @@ from uuid import uuid4
 import trio
 
 from triows._broker import Broker, BrokerSession, Message, Position, PresenceEvent, Replay
-from triows._channels._echo import Echo
+from triows._channels._echo import Echoes
 from triows._channels._membership import Membership
 from triows._channels._settings import (
     SettingsTable,
@@ -71,7 +71,7 @@ class Hub:
         self._chores: list[Chore] = []
         self._unused: dict[Topic, None] = {}
         self._work = trio.lowlevel.ParkingLot()
-        self._echoes: dict[str, Echo] = {}
+        self._echoes = Echoes()
         self._name = uuid4().hex
         self._published = 0
         self._before = NOTHING  # what topics counted that are no more
@@ -154,6 +154,7 @@ class Hub:
             async with topic.lock:
                 if topic.is_live and not topic.users:
                     topic.is_live = False
+                    self._echoes.give_up(topic.name)
                     await session.unsubscribe(topic.name)
         finally:
             if not topic.users and self._topics.get(topic.name) is topic:
@@ -175,14 +176,15 @@ class Hub:
         session = self.session
         topic = self._topics.get(name)
         if topic is None:
-            topic = self._topics[name] = Topic(name, settings, self._catch_up)
+            topic = self._topics[name] = Topic(name, settings, self._catch_up, self._echoes)
         topic.users += 1
         try:
             async with topic.lock:
                 if not topic.is_live:
                     topic.position = None
-                    topic.is_live = True  # What comes from now on is for those who have waited.
-                    await self._subscribe(topic, session)
+                    position = await session.subscribe(name, settings.retention)
+                    topic.position = topic.position or position
+                    topic.is_live = True
         except BaseException:
             self.exit(topic)
             raise
@@ -192,14 +194,6 @@ class Hub:
         # One that is in use has found them before.
         topic = self._topics.get(name)
         return self.settings.find(name) if topic is None else topic.settings
-
-    async def _subscribe(self, topic: Topic, session: BrokerSession) -> None:
-        try:
-            position = await session.subscribe(topic.name, topic.settings.retention)
-        except BaseException:
-            topic.is_live = False
-            raise
-        topic.position = topic.position or position
 
     def exit(self, topic: Topic) -> None:
         """Use a topic no more."""
@@ -248,33 +242,28 @@ class Hub:
         message = Message(
             name, data, f"{self._name}:{self._published}", is_json, key=key, exclude=exclude
         )
-        echo = self._echoes[message.id] = Echo()
+        topic = self._topics.get(name)
+        if topic is not None and not topic.is_live:
+            topic = None  # The broker, which is being told of it, may have the message before.
+        echo = self._echoes.expect(message)
         try:
             receipt = await session.publish(message, self._settings_of(name).retention)
-            topic = self._topics.get(name)
-            is_heard_here = topic is not None and topic.is_live
-            if is_heard_here and not echo.is_heard:
+            if topic is not None and topic.is_live and not echo.is_heard:
                 with trio.move_on_after(ECHO):
                     await echo.wait()
         finally:
-            del self._echoes[message.id]
-        remote = None if receipt.sessions is None else max(receipt.sessions - is_heard_here, 0)
+            self._echoes.forget(message)
+        is_here = topic is not None or echo.is_heard
+        remote = None if receipt.sessions is None else max(receipt.sessions - is_here, 0)
         return Published(echo.queued, echo.dropped, remote)
 
     # From the broker
 
     def deliver(self, message: Message) -> None:
         """Hand a message to its topic."""
-        topic = self._topics.get(message.topic)
-        queued = dropped = 0
-        if topic is not None:
-            before = topic.tally.dropped
-            queued = topic.deliver(message)
-            dropped = topic.tally.dropped - before
+        if (topic := self._topics.get(message.topic)) is not None:
+            topic.deliver(message)
             self.see_drops(topic)
-        echo = self._echoes.get(message.id)
-        if echo is not None:
-            echo.hear(queued, dropped)
 
     def lapse(self, topic: str) -> None:
         """Have a topic find out what it has missed."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 import trio
 
 from triows._broker import BrokerSession, Message, Position, PresenceEvent, Replay, is_after
+from triows._channels._echo import Echoes
 from triows._channels._envelope import message_frame, presence_frame
 from triows._channels._membership import Membership
 from triows._channels._settings import TopicSettings
@@ -35,6 +36,7 @@ class Topic:
         name: Of the topic.
         settings: Of the topic.
         on_gap: Starts `catch_up` in a task.
+        echoes: Told what becomes of messages.
 
     Attributes:
         users: Members and subscriptions, and those that are about to be.
@@ -46,7 +48,11 @@ class Topic:
     """
 
     def __init__(
-        self, name: str, settings: TopicSettings, on_gap: Callable[["Topic"], None]
+        self,
+        name: str,
+        settings: TopicSettings,
+        on_gap: Callable[["Topic"], None],
+        echoes: Echoes,
     ) -> None:
         self.name = name
         self.settings = settings
@@ -61,27 +67,36 @@ class Topic:
         self.lock: trio.Lock = trio.Lock()
         self.is_live = False
         self._on_gap = on_gap
+        self._echoes = echoes
         self._held: list[Message] | None = None  # while a gap is being filled
         self._has_lapsed = False  # since the history was asked
         self._stray: Position | None = None  # of a message of another epoch that could not wait
 
     # From the broker
 
-    def deliver(self, message: Message) -> int:
-        """Hand a message on; return how many get it."""
+    def deliver(self, message: Message) -> None:
+        """Hand a message on, if it is its turn."""
+        if self._is_next(message):
+            self._hand_on(message)
+        else:
+            # Who has published it does not wait for its turn.
+            self._echoes.hear(message, 0, 0)
+
+    def _is_next(self, message: Message) -> bool:
+        """Return whether a message has its turn; if it comes later it waits."""
         if self._held is not None:
             self._hold(message)
-            return 0
+            return False
         position, last = message.position, self.position
         if not is_after(position, last):
-            return 0  # It came from the history before.
+            return False  # It came from the history before.
         if position and last and position != (last.epoch, last.offset + 1):
             self.lapse()
             self._hold(message)
-            return 0
+            return False
         # One that has none, of a process that knows of no history, hides no gap behind it.
         self.position = position or last
-        return self._hand_on(message)
+        return True
 
     def lapse(self) -> None:
         """Hear that messages may have been missed, or who came and went."""
@@ -89,6 +104,7 @@ class Topic:
             watcher.lapse()
         if not self.settings.history:
             self._tell_gap(None)
+            self._echoes.give_up(self.name)
         elif self._held is not None:
             self._has_lapsed = True
         elif self.position is not None:
@@ -114,12 +130,13 @@ class Topic:
 
     # Fan-out
 
-    def _hand_on(self, message: Message) -> int:
+    def _hand_on(self, message: Message) -> None:
+        queued, before = 0, self.tally.dropped
         try:
-            return self._fan_out(message)
+            queued = self._fan_out(message)
         except Exception as exc:
             log_failure("message %r of topic %r is left out", message.id, self.name, failure=exc)
-            return 0
+        self._echoes.hear(message, queued, self.tally.dropped - before)
 
     def _fan_out(self, message: Message) -> int:
         raw: Prepared | None = None
