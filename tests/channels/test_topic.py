@@ -1,6 +1,7 @@
 """What a process knows of one topic, and what it does about gaps."""
 
 import json
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -9,6 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.channels.brokers import ScriptedBroker, message
+from tests.support import lines
 from triows import App, SubscriptionLagged, testing, websocket
 from triows._broker import Message, Position, PresenceEvent
 from triows.testing._peer import Peer
@@ -236,6 +238,45 @@ async def test_a_broker_that_fails(
     assert all(record.exc_info for record in caplog.records)
 
 
+async def test_a_message_that_was_never_published(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is ahead of all that the broker knows is asked for once, logged and left out."""
+    broker = ScriptedBroker()
+    async with open_member(broker) as (app, peer):
+        broker.keep(1, 2)
+        broker.deliver(1, 2, 9000)
+
+        assert [1, 2] == await offsets(peer)
+        assert 1 == len([call for call in broker.calls if call[0] == "replay"])
+        broker.deliver(3)
+        assert [3] == await offsets(peer)
+        assert 0 == app.channels.statistics().gaps
+
+    assert ["1 messages of topic 't' were ahead of its history: ignored"] == lines(
+        caplog, logging.WARNING
+    )
+
+
+async def test_a_message_that_is_newer_than_the_answer(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What comes while the broker answers may be ahead of that, and is not lost."""
+    broker = ScriptedBroker()
+    async with open_member(broker) as (_, peer):
+        broker.seconds = 1
+        broker.keep(1, 2, 3)
+        broker.deliver(1, 3)
+        await trio.sleep(0.5)
+        broker.deliver(4, 6)
+        await trio.sleep(0.75)
+        broker.keep(5, 6)
+        await trio.sleep(1)
+
+        assert [1, 2, 3, 4, 5, 6] == await offsets(peer)
+    assert [] == caplog.records
+
+
 async def test_what_cannot_be_sent(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -291,6 +332,7 @@ async def test_much_that_comes_meanwhile(autojump_clock: MockClock) -> None:
         broker.seconds = 1
         broker.deliver(1)
         broker.listener.lapse("t")
+        await wait_all_tasks_blocked()
         broker.deliver(*range(2, 9))
         broker.keep(*range(1, 4))
         await trio.sleep(1.5)

@@ -22,11 +22,13 @@ from triows._channels._settings import TopicSettings
 from triows._channels._statistics import ChannelStatistics
 from triows._channels._subscription import Subscription
 from triows._errors import BrokerUnavailable
-from triows._logs import log_failure
+from triows._logs import error_log, log_failure
 from triows._outbox import Prepared, Tally
 
 RETRY = 1.0
 """Seconds until a broker is asked again for what was missed. It calls earlier if it can."""
+
+_AHEAD = "%d messages of topic %r were ahead of its history: ignored"
 
 
 class Topic:
@@ -191,13 +193,36 @@ class Topic:
 
     async def _ask(self, session: BrokerSession) -> Replay:
         while True:
+            before = list(self._held or ())
             try:
-                return await session.replay(self.name, self.position, self.settings.retention)
+                replay = await session.replay(self.name, self.position, self.settings.retention)
             except BrokerUnavailable:
                 await trio.sleep(RETRY)
             except Exception as exc:
                 log_failure("the history of topic %r could not be asked", self.name, failure=exc)
                 return Replay((), self._guess(), is_complete=False)
+            else:
+                self._leave_out(before, replay.position)
+                return replay
+
+    def _leave_out(self, before: Iterable[Message], known: Position) -> None:
+        """Forget messages that came before the broker was asked, and are ahead of its answer.
+
+        What is missing before them nobody has published, or it would know. Waiting for that, one
+        would ask for ever.
+        """
+        ahead = []
+        for message in before:
+            position = message.position
+            if position is None or not is_after(position, known):
+                continue
+            if position == (known.epoch, known.offset + 1):
+                known = position
+            elif position.epoch == known.epoch:
+                ahead.append(message)
+        if ahead and self._held:
+            self._held = [message for message in self._held if message not in ahead]
+            error_log.warning(_AHEAD, len(ahead), self.name)
 
     def _guess(self) -> Position:
         """Return where it goes on, as far as can be told without the history."""
