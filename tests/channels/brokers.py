@@ -28,6 +28,8 @@ class ScriptedBroker(Broker):
         position: Where every topic stands.
         kept: What every topic remembers.
         is_away: It cannot be reached.
+        failure: What every call raises, as it must not.
+        sessions: How many each publication is sent to.
         seconds: How long each answer takes.
     """
 
@@ -38,6 +40,8 @@ class ScriptedBroker(Broker):
         self.position: Position | None = Position("e", 0)
         self.kept: list[Message] = []
         self.is_away = False
+        self.failure: Exception | None = None
+        self.sessions: int | None = None
         self.seconds = 0.0
 
     @asynccontextmanager
@@ -63,6 +67,8 @@ class ScriptedBroker(Broker):
         await trio.sleep(self.seconds)
         if self.is_away:
             raise BrokerUnavailable("the broker is away")
+        if self.failure is not None:
+            raise self.failure
 
 
 def message(offset: int, epoch: str = "e") -> Message:
@@ -88,7 +94,7 @@ class ScriptedSession(BrokerSession):
     async def publish(self, message: Message, retention: Retention | None) -> Receipt:
         """Note it; it comes back when the test delivers it."""
         await self._broker.answer("publish", message)
-        return Receipt(None, None)
+        return Receipt(None, self._broker.sessions)
 
     async def replay(
         self, topic: str, since: Position | None, retention: Retention | None

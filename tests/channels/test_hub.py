@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import trio
@@ -130,6 +131,105 @@ async def test_a_publication_comes_back(autojump_clock: MockClock) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_publishing_while_the_first_one_joins(autojump_clock: MockClock) -> None:
+    """Before the broker has said that it delivers here nobody waits for that."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker)
+    async with testing.client(app), trio.open_nursery() as nursery:
+        broker.seconds = 1
+        nursery.start_soon(nursery.start, use, app)
+        await wait_all_tasks_blocked()
+        began = trio.current_time()
+        await app.channels.publish("t", "too early")
+        assert 1 == trio.current_time() - began
+        assert 1 == app.channels.statistics().subscriptions
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("seconds", "sessions"), [(0.0, 1), (0.5, 2)])
+async def test_who_is_meant_by_remote(
+    autojump_clock: MockClock, seconds: float, sessions: int
+) -> None:
+    """Of this process, which is joining, the broker knows if the message has come here."""
+    broker = ScriptedBroker()
+    broker.seconds, broker.sessions = 1, sessions
+    app = App(__name__, broker=broker)
+    async with testing.client(app), trio.open_nursery() as nursery:
+        nursery.start_soon(nursery.start, use, app)
+        await trio.sleep(seconds)
+
+        async def send_back() -> None:
+            await trio.sleep(0.75)
+            _, message = broker.calls[-1]
+            assert isinstance(message, Message)
+            broker.listener.deliver(message)
+
+        if seconds:
+            nursery.start_soon(send_back)
+        published = await app.channels.publish("t", "hi")
+        assert (sessions - 1, 1) == (published.queued, published.remote)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+async def test_what_can_come_no_more(autojump_clock: MockClock, *, is_lost: bool) -> None:
+    """Nobody waits for a message that was lost, or whose topic was left meanwhile."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker)
+    began = trio.current_time()
+    async with (
+        testing.client(app),
+        trio.open_nursery() as publishers,
+        trio.open_nursery() as users,
+    ):
+        await users.start(use, app)
+        publishers.start_soon(app.channels.publish, "t", "hi")
+        await trio.sleep(1)
+        if is_lost:
+            broker.listener.lapse("t")
+            await wait_all_tasks_blocked()
+            assert not publishers.child_tasks
+        users.cancel_scope.cancel()
+
+    assert 1 == trio.current_time() - began
+
+
+async def test_leaving_before_it_was_published(autojump_clock: MockClock) -> None:
+    """Where nobody is left when the broker answers, nobody waits."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker)
+    async with testing.client(app):
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery, app.channels.subscribe("t"):
+            broker.seconds = 1
+            nursery.start_soon(app.channels.publish, "t", "hi")
+            await wait_all_tasks_blocked()
+        assert 1 == trio.current_time() - began
+
+
+async def test_what_comes_from_the_history(autojump_clock: MockClock) -> None:
+    """A publication that was lost on its way back, and is recovered, has come back."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker)
+    app.channels.configure("t", history=9)
+    async with testing.client(app), trio.open_nursery() as nursery:
+        await nursery.start(use, app)
+        began = trio.current_time()
+
+        async def recover() -> None:
+            await trio.sleep(1)
+            _, message = broker.calls[-1]
+            assert isinstance(message, Message)
+            broker.keep(1)
+            broker.kept = [replace(message, position=broker.position)]
+            broker.listener.lapse("t")
+
+        nursery.start_soon(recover)
+        published = await app.channels.publish("t", "hi")
+        assert (1, 1) == (trio.current_time() - began, published.queued)
+        nursery.cancel_scope.cancel()
+
+
 async def test_what_nobody_uses(autojump_clock: MockClock) -> None:
     """What the broker says of a topic that was left is of no interest."""
     broker = ScriptedBroker()
@@ -225,6 +325,36 @@ async def test_a_broker_that_breaks(autojump_clock: MockClock) -> None:
     with pytest.RaisesGroup(RuntimeError, flatten_subgroups=True):
         async with app.running():
             await trio.sleep_forever()
+
+
+async def test_a_broker_that_cannot_be_told(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What fails behind those who have left is logged, and the app goes on."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker)
+
+    @app.websocket()
+    async def member() -> None:
+        await websocket.join("t", presence={})
+        await websocket.receive()
+
+    async with testing.client(app) as client:
+        async with client.websocket("/member"):
+            await wait_all_tasks_blocked()
+            broker.failure = ValueError("on purpose")
+        await wait_all_tasks_blocked()
+        broker.failure = None
+        async with app.channels.subscribe("t"):
+            assert 1 == app.channels.statistics().topics
+        await wait_all_tasks_blocked()
+        assert 0 == app.channels.statistics().topics
+
+    assert 2 * ["the broker could not be told of who has left"] == [
+        record.getMessage() for record in caplog.records
+    ]
+    names = [call[0] for call in broker.calls]
+    assert ["subscribe", "enter", "leave", "unsubscribe", "subscribe", "unsubscribe"] == names
 
 
 async def test_outside_of_a_run() -> None:

@@ -333,12 +333,11 @@ async def test_a_member_whose_connection_is_ending(autojump_clock: MockClock) ->
 
 
 async def test_what_waits_while_it_is_sent_the_old_ones(autojump_clock: MockClock) -> None:
-    """A gap is told first; what was among the old ones is not sent again; the rest follows."""
+    """What was among the old ones is not sent again; the rest follows."""
     wire = Taking()
     port = Port(Somebody(), wire, lambda *_: None)  # type: ignore[arg-type]
     membership = Membership(port, "t", Lane("close", 2, Tally()), is_enveloped=True)
     membership.hold()
-    membership.tell_gap(Position("e", 4))
     assert [True, True, False] == [membership.keep(message(i)) for i in (5, 6, 7)]
     membership.floor = Position("e", 5)
     assert port.is_lagging
@@ -346,8 +345,94 @@ async def test_what_waits_while_it_is_sent_the_old_ones(autojump_clock: MockCloc
     await membership.send(Message("t", "own", exclude="somebody"))
     membership.release()
 
-    told = [json.loads(frame) for frame in wire.taken]
-    assert [(4, True), (6, None)] == [(frame["offset"], frame.get("joined")) for frame in told]
+    assert [6] == told(wire)
+
+
+def told(wire: Taking) -> list[object]:
+    """Return what a member has read: offsets of messages, and of gaps with `recovered`."""
+    frames = [json.loads(frame) for frame in wire.taken]
+    return [
+        (frame["offset"], frame["recovered"]) if "joined" in frame else frame["offset"]
+        for frame in frames
+    ]
+
+
+def held(wire: object, floor: int | None) -> Membership:
+    """Return a member that is being sent old messages up to the floor."""
+    port = Port(Somebody(), wire, lambda *_: None)  # type: ignore[arg-type]
+    membership = Membership(port, "t", Lane("close", 100, Tally()), is_enveloped=True)
+    membership.hold()
+    membership.floor = None if floor is None else Position("e", floor)
+    return membership
+
+
+async def test_gaps_among_what_waits() -> None:
+    """Each is told at its place; of several at one place the last one is."""
+    wire = Taking()
+    membership = held(wire, 9)
+    for offset in (10, 11):
+        membership.keep(message(offset))
+    for offset in (15, 20):
+        membership.tell_gap(Position("e", offset))
+    membership.keep(message(21))
+    membership.tell_gap(Position("e", 30))
+    membership.release()
+
+    assert [10, 11, (20, False), 21, (30, False)] == told(wire)
+
+
+async def test_too_many_gaps_among_what_waits() -> None:
+    """A member for which more of them wait than may is too slow."""
+    wire = Taking()
+    membership = held(wire, None)
+    for offset in range(0, 34, 2):
+        assert not membership.port.is_lagging
+        membership.tell_gap(Position("e", offset))
+        membership.keep(message(offset + 1))
+
+    assert membership.port.is_lagging
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+@pytest.mark.parametrize(
+    ("gap", "seen"), [(17, []), (20, []), (22, [(22, False)]), (None, [(None, False)])]
+)
+async def test_gaps_before_what_it_has(
+    gap: int | None, seen: list[object], *, is_held: bool
+) -> None:
+    """A member that came from the history with more than was missed has missed nothing."""
+    wire = Taking()
+    membership = held(wire, 20)
+    if not is_held:
+        membership.release()
+    membership.tell_gap(None if gap is None else Position("e", gap))
+    if is_held:
+        for offset in (18, 19, 20):
+            membership.keep(message(offset))
+        membership.release()
+
+    assert seen == told(wire)
+
+
+async def test_another_epoch_than_what_it_has() -> None:
+    """Nobody knows which of the two is newer: it is told."""
+    wire = Taking()
+    membership = held(wire, 20)
+    membership.tell_gap(Position("new", 3))
+    membership.release()
+
+    assert [(3, False)] == told(wire)
+
+
+async def test_presence_before_what_it_has() -> None:
+    """Who has missed no message may have missed who came and went."""
+    wire = Taking()
+    membership = held(wire, 20)
+    membership.release()
+    membership.is_present = True
+    membership.tell_gap(Position("e", 17))
+
+    assert [(20, True)] == told(wire)
 
 
 @pytest.mark.parametrize("overflow", ["drop_oldest", "latest"])

@@ -1,6 +1,7 @@
 """What a process knows of one topic, and what it does about gaps."""
 
 import json
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -9,8 +10,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.channels.brokers import ScriptedBroker, message
+from tests.support import lines
 from triows import App, SubscriptionLagged, testing, websocket
-from triows._broker import Message, Position
+from triows._broker import Message, Position, PresenceEvent
 from triows.testing._peer import Peer
 
 
@@ -208,6 +210,121 @@ async def test_the_broker_was_away(autojump_clock: MockClock) -> None:
         assert [2] == await offsets(peer)
 
 
+async def test_a_broker_that_fails(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it raises is logged; everybody is told of the gap, and goes on behind it."""
+    broker = ScriptedBroker()
+    async with open_member(broker) as (app, peer):
+        broker.deliver(1)
+        broker.failure = ValueError("on purpose")
+        broker.listener.lapse("t")
+        assert [1, ("e", 1, False)] == await offsets(peer)
+        broker.deliver(2, 4, 5)
+        assert [2, ("e", 3, False), 4, 5] == await offsets(peer)
+        broker.deliver(1, 2, epoch="new")
+        await wait_all_tasks_blocked()
+        broker.deliver(3, epoch="new")
+        assert [("new", 2, False), 3] == await offsets(peer)
+        broker.failure = None
+        broker.keep(3, 4, 5, epoch="new")
+        broker.listener.lapse("t")
+
+        assert [4, 5] == await offsets(peer)
+        assert 3 == app.channels.statistics().gaps
+
+    messages = [record.getMessage() for record in caplog.records]
+    assert 3 * ["the history of topic 't' could not be asked"] == messages
+    assert all(record.exc_info for record in caplog.records)
+
+
+async def test_a_message_that_was_never_published(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is ahead of all that the broker knows is asked for once, logged and left out."""
+    broker = ScriptedBroker()
+    async with open_member(broker) as (app, peer):
+        broker.keep(1, 2)
+        broker.deliver(1, 2, 9000)
+
+        assert [1, 2] == await offsets(peer)
+        assert 1 == len([call for call in broker.calls if call[0] == "replay"])
+        broker.deliver(3)
+        assert [3] == await offsets(peer)
+        assert 0 == app.channels.statistics().gaps
+
+    assert ["1 messages of topic 't' were ahead of its history: ignored"] == lines(
+        caplog, logging.WARNING
+    )
+
+
+async def test_a_message_that_is_newer_than_the_answer(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What comes while the broker answers may be ahead of that, and is not lost."""
+    broker = ScriptedBroker()
+    async with open_member(broker) as (_, peer):
+        broker.seconds = 1
+        broker.keep(1, 2, 3)
+        broker.deliver(1, 3)
+        await trio.sleep(0.5)
+        broker.deliver(4, 6)
+        await trio.sleep(0.75)
+        broker.keep(5, 6)
+        await trio.sleep(1)
+
+        assert [1, 2, 3, 4, 5, 6] == await offsets(peer)
+    assert [] == caplog.records
+
+
+async def test_what_cannot_be_sent(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A message that has no form on the wire is logged and left out; nothing else is."""
+    broker = ScriptedBroker()
+    async with open_member(broker) as (_, peer):
+        broker.deliver(1)
+        broker.listener.deliver(Message("t", "\ud800", "id", position=Position("e", 2)))
+        broker.deliver(3)
+        broker.keep(3, 4)
+        broker.kept[0] = Message("t", "\ud800", "id", position=Position("e", 4))
+        broker.listener.lapse("t")
+
+        assert [1, 3] == (await offsets(peer))[:2]
+        broker.deliver(5)
+        assert [5] == await offsets(peer)
+
+    messages = [record.getMessage() for record in caplog.records]
+    assert 2 * ["message 'id' of topic 't' is left out"] == messages
+
+
+async def test_presence_that_cannot_be_sent(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Presence that has no JSON form is logged, and those who watch in code get it all the same."""
+    broker = ScriptedBroker()
+    app = App(__name__, broker=broker)
+
+    @app.websocket()
+    async def member() -> None:
+        await websocket.join("t", envelope=True, presence={})
+        await websocket.receive()
+
+    async with (
+        testing.client(app) as client,
+        app.channels.presence_events("t") as events,
+        client.websocket("/member") as peer,
+    ):
+        assert (await peer.receive_json())["joined"]
+        for told in (object(), "fine"):
+            broker.listener.presence_changed(PresenceEvent("t", "join", "joe", told))
+
+        assert "fine" == (await peer.receive_json())["data"]
+        assert [object, str] == [type((await events.receive()).data) for _ in range(2)]
+    [record] = caplog.records
+    assert "the presence of 'joe' in topic 't' is left out" == record.getMessage()
+
+
 async def test_much_that_comes_meanwhile(autojump_clock: MockClock) -> None:
     """What waits is bounded; what had to go is missed, and fetched like any other gap."""
     broker = ScriptedBroker()
@@ -215,6 +332,7 @@ async def test_much_that_comes_meanwhile(autojump_clock: MockClock) -> None:
         broker.seconds = 1
         broker.deliver(1)
         broker.listener.lapse("t")
+        await wait_all_tasks_blocked()
         broker.deliver(*range(2, 9))
         broker.keep(*range(1, 4))
         await trio.sleep(1.5)
@@ -275,6 +393,18 @@ async def test_a_lapse_before_anybody_has_joined(autojump_clock: MockClock) -> N
         await trio.sleep(2)
         broker.deliver(1)
 
+    assert [] == [call for call in broker.calls if call[0] == "replay"]
+
+
+async def test_a_lapse_before_anything_is_known(autojump_clock: MockClock) -> None:
+    """Of a topic whose broker has not said where it stands there is nothing to ask for."""
+    broker = ScriptedBroker()
+    broker.position = None
+    async with open_member(broker) as (_, peer):
+        broker.listener.lapse("t")
+        broker.deliver(7)
+
+        assert [7] == await offsets(peer)
     assert [] == [call for call in broker.calls if call[0] == "replay"]
 
 

@@ -2,6 +2,8 @@
 
 import trio
 
+from triows._broker import Message
+
 
 class Echo:
     """What became of a publication in this process.
@@ -9,25 +11,58 @@ class Echo:
     Attributes:
         queued: How many get the message.
         dropped: Messages that made room for it, or did not get through.
+        is_heard: It has come back.
     """
 
-    __slots__ = ("_heard", "dropped", "queued")
+    __slots__ = ("_publisher", "dropped", "is_heard", "queued")
 
     def __init__(self) -> None:
         self.queued = 0
         self.dropped = 0
-        self._heard = trio.Event()
-
-    @property
-    def is_heard(self) -> bool:
-        """It has come back."""
-        return self._heard.is_set()
+        self.is_heard = False
+        self._publisher = trio.lowlevel.ParkingLot()
 
     def hear(self, queued: int, dropped: int) -> None:
         """Hear that it was handed on."""
-        self.queued, self.dropped = queued, dropped
-        self._heard.set()
+        self.queued, self.dropped, self.is_heard = queued, dropped, True
+        self._publisher.unpark_all()
+
+    def give_up(self) -> None:
+        """Let nobody wait for it any longer."""
+        self._publisher.unpark_all()
 
     async def wait(self) -> None:
-        """Wait for it to come back."""
-        await self._heard.wait()
+        """Wait, while it is not heard, for it to come back or to be given up."""
+        await self._publisher.park()
+
+
+class Echoes:
+    """The publications of this process that are on their way."""
+
+    def __init__(self) -> None:
+        self._topics: dict[str, dict[str, Echo]] = {}
+
+    def expect(self, message: Message) -> Echo:
+        """Begin to listen for one, until `forget`."""
+        echo = Echo()
+        self._topics.setdefault(message.topic, {})[message.id] = echo
+        return echo
+
+    def forget(self, message: Message) -> None:
+        """Listen for it no more."""
+        expected = self._topics[message.topic]
+        del expected[message.id]
+        if not expected:
+            del self._topics[message.topic]
+
+    def hear(self, message: Message, queued: int, dropped: int) -> None:
+        """Hear what became of a message; if it comes twice, the first time it counts."""
+        if (expected := self._topics.get(message.topic)) is not None:
+            echo = expected.get(message.id)
+            if echo is not None and not echo.is_heard:
+                echo.hear(queued, dropped)
+
+    def give_up(self, topic: str) -> None:
+        """Let nobody wait any longer for what was published to a topic: it may never come."""
+        for echo in self._topics.get(topic, {}).values():
+            echo.give_up()

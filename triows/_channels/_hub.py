@@ -9,13 +9,14 @@ import os
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TypeAlias
 from uuid import uuid4
 
 import trio
 
 from triows._broker import Broker, BrokerSession, Message, Position, PresenceEvent, Replay
-from triows._channels._echo import Echo
+from triows._channels._echo import Echoes
 from triows._channels._membership import Membership
 from triows._channels._settings import (
     SettingsTable,
@@ -28,7 +29,7 @@ from triows._channels._statistics import NOTHING, ChannelStatistics, Published
 from triows._channels._topic import Topic, summary
 from triows._errors import NotRunning, StateError
 from triows._groups import tasks_beside
-from triows._logs import error_log
+from triows._logs import error_log, log_failure
 from triows._outbox import Lane, Overflow, size_of
 from triows._types import Data
 
@@ -72,7 +73,7 @@ class Hub:
         self._chores: list[Chore] = []
         self._unused: dict[Topic, None] = {}
         self._work = trio.lowlevel.ParkingLot()
-        self._echoes: dict[str, Echo] = {}
+        self._echoes = Echoes()
         self._name = uuid4().hex
         self._published = 0
         self._before = NOTHING  # what topics counted that are no more
@@ -148,19 +149,22 @@ class Hub:
             # Together, so that a thousand of them wait for the broker once.
             async with trio.open_nursery() as nursery:
                 for chore in chores:
-                    nursery.start_soon(chore, session)
+                    nursery.start_soon(_do, chore, session)
             for topic in unused:
-                await self._close(topic, session)
+                await _do(partial(self._close, topic), session)
 
     async def _close(self, topic: Topic, session: BrokerSession) -> None:
-        async with topic.lock:
-            if topic.is_live and not topic.users:
-                topic.is_live = False
-                await session.unsubscribe(topic.name)
-        if not topic.users and self._topics.get(topic.name) is topic:
-            del self._topics[topic.name]
-            self._note_drops(topic)
-            self._before = summary([topic], self._before)
+        try:
+            async with topic.lock:
+                if topic.is_live and not topic.users:
+                    topic.is_live = False
+                    self._echoes.give_up(topic.name)
+                    await session.unsubscribe(topic.name)
+        finally:
+            if not topic.users and self._topics.get(topic.name) is topic:
+                del self._topics[topic.name]
+                self._note_drops(topic)
+                self._before = summary([topic], self._before)
 
     # Users of topics
 
@@ -176,14 +180,15 @@ class Hub:
         session = self.session
         topic = self._topics.get(name)
         if topic is None:
-            topic = self._topics[name] = Topic(name, settings, self._catch_up)
+            topic = self._topics[name] = Topic(name, settings, self._catch_up, self._echoes)
         topic.users += 1
         try:
             async with topic.lock:
                 if not topic.is_live:
                     topic.position = None
-                    topic.is_live = True  # What comes from now on is for those who have waited.
-                    await self._subscribe(topic, session)
+                    position = await session.subscribe(name, settings.retention)
+                    topic.position = topic.position or position
+                    topic.is_live = True
         except BaseException:
             self.exit(topic)
             raise
@@ -193,14 +198,6 @@ class Hub:
         # One that is in use has found them before.
         topic = self._topics.get(name)
         return self.settings.find(name) if topic is None else topic.settings
-
-    async def _subscribe(self, topic: Topic, session: BrokerSession) -> None:
-        try:
-            position = await session.subscribe(topic.name, topic.settings.retention)
-        except BaseException:
-            topic.is_live = False
-            raise
-        topic.position = topic.position or position
 
     def exit(self, topic: Topic) -> None:
         """Use a topic no more."""
@@ -249,33 +246,28 @@ class Hub:
         message = Message(
             name, data, f"{self._name}:{self._published}", is_json, key=key, exclude=exclude
         )
-        echo = self._echoes[message.id] = Echo()
+        topic = self._topics.get(name)
+        if topic is not None and not topic.is_live:
+            topic = None  # The broker, which is being told of it, may have the message before.
+        echo = self._echoes.expect(message)
         try:
             receipt = await session.publish(message, self._settings_of(name).retention)
-            topic = self._topics.get(name)
-            is_heard_here = topic is not None and topic.is_live
-            if is_heard_here and not echo.is_heard:
+            if topic is not None and topic.is_live and not echo.is_heard:
                 with trio.move_on_after(ECHO):
                     await echo.wait()
         finally:
-            del self._echoes[message.id]
-        remote = None if receipt.sessions is None else max(receipt.sessions - is_heard_here, 0)
+            self._echoes.forget(message)
+        is_here = topic is not None or echo.is_heard
+        remote = None if receipt.sessions is None else max(receipt.sessions - is_here, 0)
         return Published(echo.queued, echo.dropped, remote)
 
     # From the broker
 
     def deliver(self, message: Message) -> None:
         """Hand a message to its topic."""
-        topic = self._topics.get(message.topic)
-        queued = dropped = 0
-        if topic is not None:
-            before = topic.tally.dropped
-            queued = topic.deliver(message)
-            dropped = topic.tally.dropped - before
+        if (topic := self._topics.get(message.topic)) is not None:
+            topic.deliver(message)
             self.see_drops(topic)
-        echo = self._echoes.get(message.id)
-        if echo is not None:
-            echo.hear(queued, dropped)
 
     def lapse(self, topic: str) -> None:
         """Have a topic find out what it has missed."""
@@ -326,3 +318,11 @@ class Hub:
     def _note_drops(self, topic: Topic) -> None:
         if topic.tally.has_news:
             self._drops[topic.name] += topic.tally.take_news()
+
+
+async def _do(chore: Chore, session: BrokerSession) -> None:
+    try:
+        await chore(session)
+    except Exception as exc:
+        # It promises to raise nothing here; if it does, that is no reason to end the app.
+        log_failure("the broker could not be told of who has left", failure=exc)

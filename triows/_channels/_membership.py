@@ -110,9 +110,9 @@ class Membership:
     """
 
     __slots__ = (
+        "_gaps",
         "_held",
         "_lane",
-        "_missed_at",
         "_positions",
         "_send_nowait",
         "floor",
@@ -137,7 +137,8 @@ class Membership:
         self._positions = Lane("close", POSITIONS, lane.tally, lane)
         self._send_nowait = port.transport.send_nowait
         self._held: Outbox[Message] | None = None
-        self._missed_at: list[Position | None] = []  # while it was held
+        # While it is held: how many messages came before each, and where it goes on.
+        self._gaps: list[tuple[int, Position | None]] = []
 
     def wants(self, position: Position | None) -> bool:
         """Return whether a message of this position is new to it."""
@@ -167,7 +168,10 @@ class Membership:
     def tell_gap(self, position: Position | None) -> None:
         """Tell it where it goes on, if it speaks of that."""
         if self._held is not None:
-            self._missed_at = [position]
+            self._keep_gap(position, self._held)
+        elif position is not None and not is_after(position, self.floor):
+            # What was missed it has, or does not want.
+            self.tell_presence_gap(position)
         elif not self._tell(position):
             self.port.lag(self.topic)
 
@@ -204,6 +208,14 @@ class Membership:
         assert self._held is not None, "what is kept waits for `release`"
         return self._held.put(message, self._lane) or self._refuse()
 
+    def _keep_gap(self, position: Position | None, held: Outbox[Message]) -> None:
+        if self._gaps and self._gaps[-1][0] == held.number:
+            self._gaps.pop()  # There is nothing between the two.
+        if len(self._gaps) < POSITIONS:
+            self._gaps.append((held.number, position))
+        else:
+            self.port.lag(self.topic)
+
     async def send(self, message: Message) -> None:
         """Send it an older message, at the pace at which it reads."""
         if message.exclude != self.port.name:
@@ -226,11 +238,22 @@ class Membership:
         if self.has_left:
             return
         # All at once, or the lane would make room in one outbox with what waits in the other.
-        messages = []
-        while held.holds(held.number):
-            messages.append(held.take())
-        for position in self._missed_at:
+        before = [(_taken(held, number), position) for number, position in self._gaps]
+        rest = _taken(held, held.number)
+        for messages, position in before:
+            self._offer_all(messages)
             self.tell_gap(position)
+        self._offer_all(rest)
+
+    def _offer_all(self, messages: list[Message]) -> None:
         for message in messages:
             if self.wants(message.position):
                 self.offer(Prepared(self._text_of(message), message.key))
+
+
+def _taken(held: Outbox[Message], number: int) -> list[Message]:
+    """Take those out that are left of the first so many."""
+    messages = []
+    while held.holds(number):
+        messages.append(held.take())
+    return messages

@@ -4,6 +4,10 @@ The messages of a topic with history have positions, and what comes from the bro
 on only if it is the next one. After a gap, and when the broker says that there may be one, new
 messages wait, what was missed is taken from the history, and then they follow. What is no longer
 in the history is not passed over in silence: everybody is told.
+
+The broker calls what is here, or a task of the hub does, and what they raise would end the app. So
+a message that cannot be sent is logged and left out, and a broker that fails where the history is
+asked is taken for one that does not have it.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,16 +15,20 @@ from collections.abc import Callable, Iterable
 import trio
 
 from triows._broker import BrokerSession, Message, Position, PresenceEvent, Replay, is_after
+from triows._channels._echo import Echoes
 from triows._channels._envelope import message_frame, presence_frame
 from triows._channels._membership import Membership
 from triows._channels._settings import TopicSettings
 from triows._channels._statistics import ChannelStatistics
 from triows._channels._subscription import Subscription
 from triows._errors import BrokerUnavailable
+from triows._logs import error_log, log_failure
 from triows._outbox import Prepared, Tally
 
 RETRY = 1.0
 """Seconds until a broker is asked again for what was missed. It calls earlier if it can."""
+
+_AHEAD = "%d messages of topic %r were ahead of its history: ignored"
 
 
 class Topic:
@@ -30,6 +38,7 @@ class Topic:
         name: Of the topic.
         settings: Of the topic.
         on_gap: Starts `catch_up` in a task.
+        echoes: Told what becomes of messages.
 
     Attributes:
         users: Members and subscriptions, and those that are about to be.
@@ -41,7 +50,11 @@ class Topic:
     """
 
     def __init__(
-        self, name: str, settings: TopicSettings, on_gap: Callable[["Topic"], None]
+        self,
+        name: str,
+        settings: TopicSettings,
+        on_gap: Callable[["Topic"], None],
+        echoes: Echoes,
     ) -> None:
         self.name = name
         self.settings = settings
@@ -56,26 +69,36 @@ class Topic:
         self.lock: trio.Lock = trio.Lock()
         self.is_live = False
         self._on_gap = on_gap
+        self._echoes = echoes
         self._held: list[Message] | None = None  # while a gap is being filled
         self._has_lapsed = False  # since the history was asked
+        self._stray: Position | None = None  # of a message of another epoch that could not wait
 
     # From the broker
 
-    def deliver(self, message: Message) -> int:
-        """Hand a message on; return how many get it."""
+    def deliver(self, message: Message) -> None:
+        """Hand a message on, if it is its turn."""
+        if self._is_next(message):
+            self._hand_on(message)
+        else:
+            # Who has published it does not wait for its turn.
+            self._echoes.hear(message, 0, 0)
+
+    def _is_next(self, message: Message) -> bool:
+        """Return whether a message has its turn; if it comes later it waits."""
         if self._held is not None:
             self._hold(message)
-            return 0
+            return False
         position, last = message.position, self.position
         if not is_after(position, last):
-            return 0  # It came from the history before.
+            return False  # It came from the history before.
         if position and last and position != (last.epoch, last.offset + 1):
             self.lapse()
             self._hold(message)
-            return 0
+            return False
         # One that has none, of a process that knows of no history, hides no gap behind it.
         self.position = position or last
-        return self._fan_out(message)
+        return True
 
     def lapse(self) -> None:
         """Hear that messages may have been missed, or who came and went."""
@@ -83,6 +106,7 @@ class Topic:
             watcher.lapse()
         if not self.settings.history:
             self._tell_gap(None)
+            self._echoes.give_up(self.name)
         elif self._held is not None:
             self._has_lapsed = True
         elif self.position is not None:
@@ -91,15 +115,30 @@ class Topic:
 
     def presence_changed(self, event: PresenceEvent) -> None:
         """Tell who is present of others that come and go."""
+        try:
+            self._tell_presence(event)
+        except Exception as exc:
+            said = "the presence of %r in topic %r is left out"
+            log_failure(said, event.member, self.name, failure=exc)
+        for watcher in list(self.watchers):
+            watcher.offer(event)
+
+    def _tell_presence(self, event: PresenceEvent) -> None:
         # With `latest`, what is newest of one member does not replace what is of another.
         frame = Prepared(presence_frame(event), event.member)
         for name, membership in list(self.members.items()):
             if membership.is_present and membership.is_enveloped and name != event.member:
                 membership.offer(frame)
-        for watcher in list(self.watchers):
-            watcher.offer(event)
 
     # Fan-out
+
+    def _hand_on(self, message: Message) -> None:
+        queued, before = 0, self.tally.dropped
+        try:
+            queued = self._fan_out(message)
+        except Exception as exc:
+            log_failure("message %r of topic %r is left out", message.id, self.name, failure=exc)
+        self._echoes.hear(message, queued, self.tally.dropped - before)
 
     def _fan_out(self, message: Message) -> int:
         raw: Prepared | None = None
@@ -132,6 +171,7 @@ class Topic:
         if message.position and self.position and message.position.epoch != self.position.epoch:
             # Only the history knows which of the two is the newer one.
             self._has_lapsed = True
+            self._stray = message.position
             return
         if len(self._held) >= self.settings.capacity:
             # They are in the history too, or there is another gap, which will be seen.
@@ -153,10 +193,44 @@ class Topic:
 
     async def _ask(self, session: BrokerSession) -> Replay:
         while True:
+            before = list(self._held or ())
             try:
-                return await session.replay(self.name, self.position, self.settings.retention)
+                replay = await session.replay(self.name, self.position, self.settings.retention)
             except BrokerUnavailable:
                 await trio.sleep(RETRY)
+            except Exception as exc:
+                log_failure("the history of topic %r could not be asked", self.name, failure=exc)
+                return Replay((), self._guess(), is_complete=False)
+            else:
+                self._leave_out(before, replay.position)
+                return replay
+
+    def _leave_out(self, before: Iterable[Message], known: Position) -> None:
+        """Forget messages that came before the broker was asked, and are ahead of its answer.
+
+        What is missing before them nobody has published, or it would know. Waiting for that, one
+        would ask for ever.
+        """
+        ahead = []
+        for message in before:
+            position = message.position
+            if position is None or not is_after(position, known):
+                continue
+            if position == (known.epoch, known.offset + 1):
+                known = position
+            elif position.epoch == known.epoch:
+                ahead.append(message)
+        if ahead and self._held:
+            self._held = [message for message in self._held if message not in ahead]
+            error_log.warning(_AHEAD, len(ahead), self.name)
+
+    def _guess(self) -> Position:
+        """Return where it goes on, as far as can be told without the history."""
+        assert self.position is not None, "there are gaps only behind a position"
+        if self._stray is not None:
+            return self._stray
+        first = next((message.position for message in self._held or () if message.position), None)
+        return self.position if first is None else first._replace(offset=first.offset - 1)
 
     def _go_on(self, replay: Replay) -> None:
         if not replay.is_complete:
@@ -166,10 +240,10 @@ class Topic:
             for membership in list(self.members.values()):
                 membership.tell_presence_gap(replay.start)
         for message in replay.messages:
-            self._fan_out(message)
+            self._hand_on(message)
         if self._held and self.position and self.position.epoch != replay.position.epoch:
             self._held.clear()  # They are of a memory that was lost, as everybody was told.
-        self.position = replay.position
+        self.position, self._stray = replay.position, None
 
     def _tell_gap(self, position: Position | None) -> None:
         self.gaps += 1
