@@ -70,6 +70,70 @@ async def test_many_at_once(autojump_clock: MockClock) -> None:
     assert ["subscribe", "unsubscribe", "subscribe", "unsubscribe"] == names
 
 
+async def test_joining_together(autojump_clock: MockClock) -> None:
+    """Who joins while the broker is being told waits for the same answer, and fails with it."""
+    broker = ScriptedBroker()
+    broker.seconds, broker.is_away = 1, True
+    app = App(__name__, broker=broker)
+    failed: list[float] = []
+
+    async def join(seconds: float) -> None:
+        await trio.sleep(seconds)
+        with pytest.raises(BrokerUnavailable, match="the broker is away"):
+            await use(app, task_status=trio.TASK_STATUS_IGNORED)
+        failed.append(trio.current_time() - began)
+
+    async with testing.client(app):
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for seconds in (0, 0, 0.5, 0.75, 1.5):
+                nursery.start_soon(join, seconds)
+        broker.is_away = False
+        async with app.channels.subscribe("t"):
+            pass
+
+    assert [1, 1, 1, 1, 2.5] == failed
+    assert ["subscribe"] * 3 == [call[0] for call in broker.calls[:3]]
+
+
+async def test_who_has_asked_is_cancelled(autojump_clock: MockClock) -> None:
+    """The others, who wait for the same answer, get it; who comes when nobody waits asks again."""
+    broker = ScriptedBroker()
+    broker.seconds = 1
+    app = App(__name__, broker=broker)
+    async with testing.client(app), trio.open_nursery() as nursery:
+        with trio.move_on_after(0.25):
+            nursery.start_soon(nursery.start, use, app)
+            await use(app, task_status=trio.TASK_STATUS_IGNORED)
+        await trio.sleep(1)
+        assert 1 == app.channels.statistics("t").subscriptions
+        with trio.move_on_after(0.25):
+            await use(app, "u", task_status=trio.TASK_STATUS_IGNORED)
+        began = trio.current_time()
+        await nursery.start(use, app, "u")
+        assert 1 == trio.current_time() - began
+        nursery.cancel_scope.cancel()
+
+    asked = [call[1] for call in broker.calls if call[0] == "subscribe"]
+    assert ["t", "u", "u"] == asked
+
+
+async def test_joining_when_the_app_ends(autojump_clock: MockClock) -> None:
+    """Who waits for a broker that does not answer is told that the app has ended."""
+    broker = ScriptedBroker()
+    broker.seconds = 1
+    app = App(__name__, broker=broker)
+    async with trio.open_nursery() as nursery:
+
+        async def join() -> None:
+            with pytest.raises(BrokerUnavailable, match="the app is shutting down"):
+                await use(app, task_status=trio.TASK_STATUS_IGNORED)
+
+        async with app.running():
+            nursery.start_soon(join)
+            await wait_all_tasks_blocked()
+
+
 async def test_a_user_who_comes_before_it_was_tidied_up(autojump_clock: MockClock) -> None:
     """A topic that is used again before the broker was told stays as it is."""
     broker = ScriptedBroker()
@@ -142,6 +206,7 @@ async def test_publishing_while_the_first_one_joins(autojump_clock: MockClock) -
         began = trio.current_time()
         await app.channels.publish("t", "too early")
         assert 1 == trio.current_time() - began
+        await wait_all_tasks_blocked()
         assert 1 == app.channels.statistics().subscriptions
         nursery.cancel_scope.cancel()
 
@@ -365,6 +430,8 @@ async def test_outside_of_a_run() -> None:
     assert isinstance(NotRunning("it was used"), StateError)
     with pytest.raises(NotRunning):
         _ = hub.session
+    with pytest.raises(NotRunning):
+        _ = hub.nursery
     assert 0 == hub.statistics("t").members
 
 

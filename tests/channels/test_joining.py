@@ -172,6 +172,53 @@ async def test_joining_cancelled() -> None:
     await at_every_step(scenario)
 
 
+async def test_joining_together_and_cancelled() -> None:
+    """Who joins the same topic meanwhile is in it, whatever becomes of the first; none waits."""
+
+    async def scenario(number: int) -> bool:
+        async with open_hub() as (hub, nursery):
+            first, second = Peer(hub, "first"), Peer(hub, "second")
+            nursery.start_soon(partial(second.join, None))
+            with trio.CancelScope() as scope:
+                step = AtStep(number, scope.cancel)
+                await step.drive(first.join)
+            await wait_all_tasks_blocked()
+            assert 2 - scope.cancelled_caught == hub.statistics("t").members
+            await publish(hub)
+            assert [1, 2, 3, 4] == second.offsets
+            first.end()
+            second.end()
+        return step.has_acted
+
+    await at_every_step(scenario)
+
+
+async def test_coming_when_an_attempt_is_given_up() -> None:
+    """Who joins while the broker is no longer told, for all had left, has it told again."""
+
+    async def scenario(number: int) -> bool:
+        async with open_hub() as (hub, nursery):
+            first, second = Peer(hub, "first"), Peer(hub, "second")
+
+            def act() -> None:
+                scope.cancel()
+                nursery.start_soon(partial(second.join, None))
+
+            with trio.CancelScope() as scope:
+                step = AtStep(number, act)
+                await step.drive(first.join)
+            await wait_all_tasks_blocked()
+            joined = step.has_acted + (not scope.cancelled_caught)
+            assert joined == hub.statistics("t").members
+            await publish(hub)
+            assert ([1, 2, 3, 4] if step.has_acted else []) == second.offsets
+            first.end()
+            second.end()
+        return step.has_acted
+
+    await at_every_step(scenario)
+
+
 async def test_leaving_and_then_cancelled() -> None:
     """Who leaves while it joins, and is cancelled in that, is in nothing."""
 

@@ -16,6 +16,7 @@ from uuid import uuid4
 import trio
 
 from triows._broker import Broker, BrokerSession, Message, Position, PresenceEvent, Replay
+from triows._channels._attempt import Attempt
 from triows._channels._echo import Echoes
 from triows._channels._membership import Membership
 from triows._channels._settings import (
@@ -129,6 +130,17 @@ class Hub:
         return self._session
 
     @property
+    def nursery(self) -> trio.Nursery:
+        """The tasks of this run.
+
+        Raises:
+            NotRunning: The app is not running.
+        """
+        if self._nursery is None:
+            raise NotRunning("channels were used")
+        return self._nursery
+
+    @property
     def trio_token(self) -> trio.lowlevel.TrioToken:
         """The way into the app's thread from others.
 
@@ -183,16 +195,31 @@ class Hub:
             topic = self._topics[name] = Topic(name, settings, self._catch_up, self._echoes)
         topic.users += 1
         try:
-            async with topic.lock:
-                if not topic.is_live:
-                    topic.position = None
-                    position = await session.subscribe(name, settings.retention)
-                    topic.position = topic.position or position
-                    topic.is_live = True
+            await trio.lowlevel.checkpoint()
+            while not topic.is_live:
+                await self._attempt(topic, session).wait()
         except BaseException:
             self.exit(topic)
             raise
         return topic, Lane(policy, settings.capacity, topic.tally)
+
+    def _attempt(self, topic: Topic, session: BrokerSession) -> Attempt:
+        attempt = topic.attempt
+        if attempt is None:
+            nursery = self.nursery
+            attempt = topic.attempt = Attempt()
+            nursery.start_soon(attempt.run, partial(self._subscribe, topic, session))
+        return attempt
+
+    async def _subscribe(self, topic: Topic, session: BrokerSession) -> None:
+        try:
+            async with topic.lock:
+                topic.position = None
+                position = await session.subscribe(topic.name, topic.settings.retention)
+                topic.position = topic.position or position
+                topic.is_live = True
+        finally:
+            topic.attempt = None
 
     def _settings_of(self, name: str) -> TopicSettings:
         # One that is in use has found them before.
@@ -214,8 +241,7 @@ class Hub:
             self._work.unpark_all()
 
     def _catch_up(self, topic: Topic) -> None:
-        assert self._nursery is not None, "the broker is heard only while there is a session"
-        self._nursery.start_soon(self._fill_gap, topic, self.session)
+        self.nursery.start_soon(self._fill_gap, topic, self.session)
 
     async def _fill_gap(self, topic: Topic, session: BrokerSession) -> None:
         await topic.catch_up(session)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 import trio
 
 from triows._broker import BrokerSession, Message, Position, PresenceEvent, Replay, is_after
+from triows._channels._attempt import Attempt
 from triows._channels._echo import Echoes
 from triows._channels._envelope import message_frame, presence_frame
 from triows._channels._membership import Membership
@@ -46,6 +47,7 @@ class Topic:
         delivered: Messages handed to members and subscriptions so far.
         gaps: Times that messages were missed for good so far.
         lock: Held while the broker is told of the first user, or the last.
+        attempt: The first user's, to have it told.
         is_live: The broker delivers its messages.
     """
 
@@ -67,6 +69,7 @@ class Topic:
         self.delivered: int = 0
         self.gaps: int = 0
         self.lock: trio.Lock = trio.Lock()
+        self.attempt: Attempt | None = None
         self.is_live = False
         self._on_gap = on_gap
         self._echoes = echoes
