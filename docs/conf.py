@@ -37,6 +37,8 @@ napoleon_use_ivar = True
 
 nitpicky = True
 nitpick_ignore_regex = [
+    # A link where the pages are read in the repository, and words where they are on the site.
+    ("myst", r".*/examples/README"),
     # What others document is no page of this site, and the build asks no other site.
     ("py:.*", r"(?!triows\b).*"),
     # Types without a public name stand in signatures for those who check types.

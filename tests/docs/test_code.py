@@ -1,16 +1,11 @@
 """The code in README and docs is true: every Python block runs, and the tests in it pass."""
 
-import inspect
+import re
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import trio
-import trio.testing
-from sybil import Sybil
-from sybil.parsers.markdown import PythonCodeBlockParser
-
-import triows.testing
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,28 +15,64 @@ PAGES = [
 ]
 """What is read, in the repository and on the site; test_tutorial.py follows the tutorial."""
 
+CODE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
-def run_code(page: Path) -> dict[str, Any]:
-    """Run the Python blocks of a page, one after the other, and return what they defined."""
-    sybil = Sybil([PythonCodeBlockParser()], path=str(page.parent), pattern=page.name)
-    document = sybil.parse(page)
-    document.namespace["__name__"] = page.stem
-    for example in document.examples():
-        example.evaluate()
-    return document.namespace
+SETTINGS = re.compile(r"^```ini\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-async def test_code_runs(page: Path, autojump_clock: trio.testing.MockClock) -> None:
-    """Each block runs, and then each `test_` function that the page defined."""
-    namespace = run_code(page)
-    tests = [value for name, value in namespace.items() if name.startswith("test_")]
-    for test in tests:
-        if "triows_client" in inspect.signature(test).parameters:
-            async with triows.testing.client(namespace["app"]) as client:
-                await test(client, autojump_clock)
-        else:
-            await test()
+def code_of(page: Path) -> str:
+    """Return the Python blocks of a page as one module, each on the lines that it has there."""
+    text = page.read_text()
+    lines = ["\n"] * text.count("\n")
+    for block in CODE.finditer(text):
+        first = text.count("\n", 0, block.start(1))
+        block_lines = block[1].splitlines(keepends=True)
+        lines[first : first + len(block_lines)] = block_lines
+    return "".join(lines)
+
+
+def write(folder: Path, page: Path) -> Path:
+    """Write the code of a page into a file that pytest finds tests in."""
+    name = "_".join(page.relative_to(ROOT).with_suffix("").parts).replace(".", "_")
+    file = folder / f"test_{name}.py"
+    file.write_text(code_of(page))
+    return file
+
+
+@pytest.fixture
+def users_folder(tmp_path: Path) -> Path:
+    """A folder of a user, who has set pytest up as the docs say, and has nothing of ours in it."""
+    (settings,) = SETTINGS.findall((ROOT / "docs/how-to/testing.md").read_text())
+    (tmp_path / "pytest.ini").write_text(settings)
+    return tmp_path
+
+
+def run(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run pytest in a folder, with warnings as errors; no test may really wait for long."""
+    strictly = ["--tb=short", "-W", "error", "-o", "timeout=10"]
+    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *strictly]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_code_runs(users_folder: Path) -> None:
+    """The blocks of each page run, and then its tests, with no fixture that users do not have."""
+    files = [write(users_folder, page) for page in PAGES]
+    with_tests = [file.name for file in files if "\nasync def test_" in file.read_text()]
+
+    done = run(users_folder)
+
+    assert done.returncode == 0, done.stdout
+    assert {name for name in with_tests if f"{name}::" not in done.stdout} == set()
+
+
+def test_fixtures_of_nobody_are_found(users_folder: Path) -> None:
+    """A test of a page that asks for what only our own tests have does not pass."""
+    (users_folder / "test_page.py").write_text("async def test_it(clock):\n    pass\n")
+
+    done = run(users_folder)
+
+    assert done.returncode == 1
+    assert "fixture 'clock' not found" in done.stdout
 
 
 def test_readme_has_two_commands() -> None:

@@ -93,7 +93,7 @@ async def test_echo(tmp_path: Path) -> None:
 
 
 async def test_rooms(tmp_path: Path) -> None:
-    """Who is in a room hears all, and who has no name is sent away."""
+    """Who is in a room hears all, and who has no name, or goes nowhere, is sent away."""
     write(tmp_path, "echo", "rooms")
     async with (
         running("chat.py", folder=tmp_path) as server,
@@ -106,6 +106,9 @@ async def test_rooms(tmp_path: Path) -> None:
             assert await joe.recv() == "joe: hello ann"
         assert await ann.recv() == "joe: hello ann"
         assert await see(server.ws("/rooms/blue")) == Closed(4500, "say who you are: ?name=...")
+        nowhere = await see(server.ws("/rooms/%0A?name=eve"))
+        assert isinstance(nowhere, Closed)
+        assert nowhere.code == 4500
         binary = await see(server.ws("/rooms/blue?name=eve"), b"\0")
         assert binary == Closed(1003, "a binary message came where text was expected")
 
