@@ -185,7 +185,7 @@ class Behaviour:
             await another.subscribe("t", None)
             await session.enter("t", "a", told)
             told.clear()
-            (await session.presence("t"))["a"].clear()  # type: ignore[attr-defined]
+            (await session.presence("t"))["a"].clear()
             assert {"a": there} == await session.presence("t")
             await until(lambda: len(listener.events) == len(other.events) == 1)
             listener.events[0].data.clear()

@@ -201,6 +201,7 @@ async def test_what_others_write(
         stands = await session.subscribe("t", ALL)
 
     assert before is not None
+    assert after is not None
     assert after == replay.position == stands == Position(after.epoch, 1)
     assert before.epoch != after.epoch
     assert (["2"], False) == (texts(replay.messages), replay.is_complete)
