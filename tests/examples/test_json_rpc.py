@@ -120,9 +120,7 @@ async def test_conversation() -> None:
     assert "Traceback" not in server.log
 
 
-async def test_failures(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_failures(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """What a method did not foresee is logged, and its caller told no more than that it failed."""
     failing = {
         "fail": lambda: 1 / 0,
