@@ -14,7 +14,9 @@ on the client's side. What a client has called ends with its connection.
 """
 
 import inspect
+import json
 import logging
+import math
 from typing import Annotated, Literal
 
 import msgspec
@@ -65,18 +67,25 @@ def method(function):
 def divide(a: float, b: float):
     if b == 0:
         raise RpcError(1, "nothing can be divided by 0", data={"a": a})
-    return a / b
+    return finite(a / b)
 
 
 @method
-def average(numbers: list[float]):
-    return sum(numbers) / len(numbers)
+def average(numbers: Annotated[list[float], msgspec.Meta(min_length=1)]):
+    return finite(sum(numbers) / len(numbers))
 
 
 @method
 async def wait(seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = 1):
     await trio.sleep(seconds)
     return seconds
+
+
+def finite(number):
+    """Return a number if it has a JSON form, which infinity has not."""
+    if not math.isfinite(number):
+        raise RpcError(2, "the result is too large")
+    return number
 
 
 # The protocol
@@ -119,8 +128,10 @@ async def answer_request(value):
     except msgspec.ValidationError:
         return answer_of(None, error=INVALID_REQUEST)
     try:
-        # Encoded here, since a result that has no JSON form is a failure of the method.
-        outcome = {"result": msgspec.Raw(msgspec.json.encode(await call(request)))}
+        # Encoded here, since a result that has no JSON form is a failure of the method; and not
+        # by msgspec, which makes null of infinity.
+        result = json.dumps(await call(request), allow_nan=False)
+        outcome = {"result": msgspec.Raw(result.encode())}
     except RpcError as exc:
         outcome = {"error": exc.error}
     except Exception:

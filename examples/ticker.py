@@ -19,6 +19,7 @@ from triows import App, channels
 SYMBOLS = ("ASH", "ELM", "FIR", "OAK")
 
 app = App(__name__)
+app.converter("symbol", "|".join(SYMBOLS), parse=str)
 app.channels.configure("prices:*", history=1, ttl=60, overflow="latest")
 
 
@@ -47,7 +48,7 @@ async def prices():
     await trio.sleep_forever()
 
 
-@app.websocket("/prices/<str:symbol>", incoming="discard", on_disconnect="cancel")
+@app.websocket("/prices/<symbol:symbol>", incoming="discard", on_disconnect="cancel")
 async def one(symbol):
     """Push the prices of one symbol, beginning with the last one."""
     await channels.join(f"prices:{symbol}", since=0)

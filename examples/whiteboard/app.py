@@ -7,20 +7,24 @@ drawn:
 
     triows connect ws://127.0.0.1:8000/boards/plans
 
-A board remembers its last 5,000 lines for a day, so those who come later, or come back, see what
+A board remembers its last 5,000 lines for an hour, so those who come later, or come back, see what
 the others see. Starlette, which serves the page, comes with `pip install triows[http]`.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 from starlette.staticfiles import StaticFiles
 
+import triows
 from triows import App, Close, Limits, channels, websocket
 
-app = App(__name__, limits=Limits(max_message_size=16 * 1024))
-app.channels.configure("board:*", history=5000, ttl=24 * 3600)
+# A client may draw on as many boards as it likes: 1 KiB a line is 5 MiB a board.
+app = App(__name__, limits=Limits(max_message_size=1024))
+app.channels.configure("board:*", history=5000, ttl=3600)
+app.mount("/triows", triows.static)
 app.mount("/", StaticFiles(directory=Path(__file__).parent / "static", html=True))
 
 X = Annotated[int, msgspec.Meta(ge=0, le=1600)]
@@ -32,7 +36,7 @@ class Line(msgspec.Struct, tag="line", forbid_unknown_fields=True):
 
     colour: Annotated[str, msgspec.Meta(pattern="^#[0-9a-f]{6}$")]
     width: Annotated[int, msgspec.Meta(ge=1, le=50)]
-    points: Annotated[list[tuple[X, Y]], msgspec.Meta(min_length=1, max_length=500)]
+    points: Annotated[list[tuple[X, Y]], msgspec.Meta(min_length=1, max_length=50)]
 
 
 class Wipe(msgspec.Struct, tag="wipe", forbid_unknown_fields=True):
@@ -42,15 +46,28 @@ class Wipe(msgspec.Struct, tag="wipe", forbid_unknown_fields=True):
 drawing = msgspec.json.Decoder(Line | Wipe)
 
 
-@app.websocket("/boards/<str:name>")
+@app.websocket("/boards/<any:name>")
 async def draw(name):
     """Show what has been drawn, and pass on what this client draws."""
+    # The page does not come back after a code of 4500 or more.
+    if not re.fullmatch(r"[\w-]{1,30}", name):
+        raise Close(4500, "a board's name has 1 to 30 letters, digits, - and _")
     board = f"board:{name}"
-    await channels.join(board, since=0)
+    await channels.join(board, envelope=True, since=position())
     async for message in websocket:
         try:
             drawn = drawing.decode(message)
         except (msgspec.DecodeError, RecursionError) as exc:
             raise Close(4400, str(exc)) from None
-        # Whoever drew it sees it already.
-        await channels.publish_json(board, drawn, exclude=websocket)
+        # Also to the one who has drawn it: it learns what came before, and all see the same.
+        await channels.publish_json(board, drawn)
+
+
+def position():
+    """Return which piece a page had last, or 0 for one that has none."""
+    epoch, offset = websocket.query_params.epoch, websocket.query_params.offset
+    if epoch is None:
+        return 0
+    if not (isinstance(epoch, str) and re.fullmatch("[0-9]{1,18}", str(offset))):
+        raise Close(4500, "?epoch=...&offset=...")
+    return epoch, int(offset)

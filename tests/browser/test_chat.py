@@ -1,6 +1,7 @@
 """examples/chat, as people see it."""
 
 import base64
+import json
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -9,6 +10,7 @@ import pytest
 from tests.brokers.redis_server import RedisServer, redis_server
 from tests.browser.chromium import Chromium, Page
 from tests.browser.servers import on_both_servers
+from tests.e2e.clients import connect
 from tests.e2e.servers import ROOT, Server, ending_within, serving
 from triows import App
 from triows.brokers import RedisBroker
@@ -111,6 +113,21 @@ async def test_restart_that_forgets(browser: Chromium) -> None:
             await ada.wait_for(".note", LOST)
             await ada.type("#text", "after")
             await ada.wait_for("#log q", "before", "after")
+
+
+async def test_long_talk(browser: Chromium) -> None:
+    """A page keeps the last lines, and shows whole characters of a name."""
+    async with chatting("triows") as running, browser.page(running.http("/")) as page:
+        await page.run("who.querySelector('input').value = args[0]; who.close()", "🐈 Cat")
+        await page.wait_for("#here li", "🐈🐈 Cat")
+        async with connect(running.ws("/rooms/lobby?name=bob")) as bob:
+            for number in range(320):
+                await bob.send(json.dumps({"say": str(number)}))
+                await bob.recv()
+            await page.wait_for("#log q", *map(str, range(20, 320)))
+            await bob.recv()  # or it could not be closed: the first one was that it has joined
+        await page.type("#text", "hello")
+        await page.wait_for("#log .mine .avatar", "🐈")
 
 
 SIDE_BY_SIDE = """

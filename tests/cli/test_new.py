@@ -59,7 +59,7 @@ def test_its_tests_pass() -> None:
     tests = subprocess.run(command, cwd="my-chat", capture_output=True, text=True, check=False)
 
     assert (0, "") == (tests.returncode, tests.stderr), tests.stdout
-    assert "2 passed" in tests.stdout
+    assert "5 passed" in tests.stdout
 
 
 def test_its_app_is_served() -> None:

@@ -161,13 +161,18 @@ async def test_page() -> None:
 
 
 async def test_ticker() -> None:
-    """Everybody gets the prices; those of one symbol begin with its last one."""
+    """Everybody gets the prices; those of one symbol, if there is one, begin with its last."""
     async with example("ticker.py") as server:
         # One after the other: this client cannot close before it has read what has come.
         async with connect(server.ws("/prices")) as everything:
             seen = {json.loads(await everything.recv())["symbol"] for _ in range(100)}
         async with connect(server.ws("/prices/OAK")) as oak:
             quotes = [json.loads(await oak.recv()) for _ in range(3)]
+        for other in ("YEW", "x" * 1000, "%00"):
+            with pytest.raises(InvalidStatus) as rejection:
+                async with connect(server.ws(f"/prices/{other}")):
+                    pass
+            assert 404 == rejection.value.response.status_code
 
     assert {"ASH", "ELM", "FIR", "OAK"} == seen
     assert {"OAK"} == {quote["symbol"] for quote in quotes}

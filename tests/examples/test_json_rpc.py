@@ -1,8 +1,11 @@
 """JSON-RPC: the answers are those of the standard, and no client gets more than its share."""
 
+import inspect
 import json
+import math
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 from websockets.trio.client import ClientConnection
@@ -38,7 +41,7 @@ CONVERSATION: list[tuple[Any, Any]] = [
     (request("divide", {"b": 2, "a": 7}, id="one"), result(3.5, "one")),
     (request("wait", {"seconds": 0}, id=None), result(0, None)),
     ({"jsonrpc": "2.0", "id": 1, "method": "wait", "params": [0]}, result(0)),
-    # A method's own error, one of its caller's, and one that it did not foresee.
+    # A method's own errors, and its caller's.
     (
         request("divide", [7, 0], id=1),
         error(1, "nothing can be divided by 0", data={"a": 7}),
@@ -63,7 +66,13 @@ CONVERSATION: list[tuple[Any, Any]] = [
         request("wait", [61], id=1),
         error(-32602, "Invalid params", data="Expected `float` <= 60.0"),
     ),
-    (request("average", [[]], id=1), error(-32603, "Internal error")),
+    (
+        request("average", [[]], id=1),
+        error(-32602, "Invalid params", data="Expected `array` of length >= 1"),
+    ),
+    # Infinity has no JSON form.
+    (request("divide", [1e308, 1e-10], id=1), error(2, "the result is too large")),
+    (request("average", [[1e308, 1e308]], id=1), error(2, "the result is too large")),
     (request("subtract", [7, 2], id=1), error(-32601, "Method not found")),
     # What is no request.
     ({"jsonrpc": "2.0", "method": 1, "params": "bar"}, INVALID),
@@ -108,8 +117,27 @@ async def test_conversation() -> None:
         await client.send(json.dumps(request("wait", [60], id=1)))
         assert result(2, 3) == await ask(client, request("divide", [4, 2], id=3))
 
-    assert 1 == server.log.count("the method average failed")
-    assert "ZeroDivisionError" in server.log
+    assert "Traceback" not in server.log
+
+
+async def test_failures(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """What a method did not foresee is logged, and its caller told no more than that it failed."""
+    failing = {
+        "fail": lambda: 1 / 0,
+        "no_json": lambda: {"value": math.inf},
+    }
+    for name, function in failing.items():
+        signature = inspect.signature(function)
+        monkeypatch.setitem(examples.json_rpc.methods, name, (function, signature))
+    async with (
+        testing.client(examples.json_rpc.app) as client,
+        client.websocket("/rpc") as peer,
+    ):
+        for name in failing:
+            await peer.send_json(request(name, id=1))
+            assert error(-32603, "Internal error") == await peer.receive_json()
+
+    assert [f"the method {name} failed" for name in failing] == caplog.messages
 
 
 async def test_bound(autojump_clock: trio.testing.MockClock) -> None:

@@ -22,9 +22,16 @@ async def draw(client: ClientConnection, *drawn: dict[str, Any]) -> None:
         await client.send(json.dumps(piece))
 
 
+async def join(client: ClientConnection) -> Any:
+    """Return what a client is told first."""
+    joined = json.loads(await client.recv())
+    assert joined["joined"]
+    return joined
+
+
 async def seen(client: ClientConnection, count: int) -> list[Any]:
     """Return the next pieces that a client sees."""
-    pieces = [json.loads(await client.recv()) for _ in range(count)]
+    pieces = [json.loads(await client.recv())["data"] for _ in range(count)]
     return [piece | {"points": [*map(tuple, piece.pop("points", []))]} for piece in pieces]
 
 
@@ -34,7 +41,7 @@ def as_seen(*drawn: dict[str, Any]) -> list[Any]:
 
 
 async def test_whiteboard() -> None:
-    """Two draw, each sees what the other one does, and one who comes later sees all of it."""
+    """All see all that is drawn, in one order, who has drawn it and who comes later, too."""
     first, second, third = line((1, 2), (3, 4)), line((5, 6)), line((0, 0), (1600, 900), width=50)
     async with example("whiteboard/app.py") as server:
         page = await page_of(server)
@@ -42,11 +49,14 @@ async def test_whiteboard() -> None:
             connect(server.ws("/boards/plans"), origin=server.http("")) as joe,
             connect(server.ws("/boards/plans")) as ann,
         ):
+            await join(joe)
+            await join(ann)
             await draw(joe, first)
-            assert as_seen(first) == await seen(ann, 1)
+            assert as_seen(first) == await seen(ann, 1) == await seen(joe, 1)
             await draw(ann, second, WIPE)
-            assert as_seen(second, WIPE) == await seen(joe, 2)
+            assert as_seen(second, WIPE) == await seen(joe, 2) == await seen(ann, 2)
             async with connect(server.ws("/boards/plans")) as sue:
+                await join(sue)
                 assert as_seen(first, second, WIPE) == await seen(sue, 3)
                 await draw(joe, third)
                 assert as_seen(third) == await seen(sue, 1) == await seen(ann, 1)
@@ -55,9 +65,35 @@ async def test_whiteboard() -> None:
                 await draw(joe, second)
                 assert as_seen(second) == await seen(ann, 1)
         async with connect(server.ws("/boards/other")) as bob:
+            await join(bob)
             assert as_seen(first) == await seen(bob, 1)
 
-    assert "new URL(`/boards/" in page
+    assert "new Connection(`/boards/" in page
+
+
+async def test_coming_back() -> None:
+    """One who comes back is sent what came after the last piece that it had."""
+    pieces = [line((i, i)) for i in range(5)]
+    async with example("whiteboard/app.py") as server:
+        url = server.ws("/boards/plans")
+        async with connect(url) as joe:
+            epoch = (await join(joe))["epoch"]
+            await draw(joe, *pieces)
+            assert as_seen(*pieces) == await seen(joe, 5)
+            async with connect(f"{url}?epoch={epoch}&offset=3") as ann:
+                assert (await join(ann))["recovered"]
+                assert as_seen(*pieces[3:]) == await seen(ann, 2)
+        for wrong in ("?epoch=a&epoch=b&offset=1", "?epoch=a", "?epoch=a&offset=-1"):
+            assert Closed(4500, "?epoch=...&offset=...") == await see(url + wrong)
+
+
+async def test_names() -> None:
+    """A board has a short name; who asks for another one need not come again."""
+    async with example("whiteboard/app.py") as server:
+        for name in ("x" * 31, "x" * 1000, "%00", "a%20b"):
+            assert 4500 == getattr(await see(server.ws(f"/boards/{name}")), "code", None)
+        async with connect(server.ws("/boards/gr%C3%B6%C3%9Fe-1_2")) as joe:
+            assert "board:größe-1_2" == (await join(joe))["topic"]
 
 
 async def test_what_cannot_be_drawn() -> None:
@@ -66,7 +102,8 @@ async def test_what_cannot_be_drawn() -> None:
         "colour": line((1, 2), colour="red; }"),
         "width": line((1, 2), width=51),
         "points[0][0]": line((1601, 2)),
-        "length": line(),
+        "length >= 1": line(),
+        "length <= 50": line(*[(0, 0)] * 51),
         "author": line((1, 2), author="joe"),
         "type": {"type": "circle"},
     }
@@ -77,10 +114,11 @@ async def test_what_cannot_be_drawn() -> None:
             assert isinstance(closing, Closed)
             assert 4400 == closing.code
             assert what in closing.reason
-        for message in ("", "[" * 9999, b"\xff"):
+        for message in ("", "[" * 999, b"\xff"):
             assert 4400 == getattr(await see(url, message), "code", None)
         assert 1009 == getattr(await see(url, " " * 20_000), "code", None)
 
         async with connect(url) as joe, connect(url) as ann:
+            await join(ann)
             await draw(joe, line((1, 2)))
             assert as_seen(line((1, 2))) == await seen(ann, 1)

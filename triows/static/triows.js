@@ -15,7 +15,7 @@
 //     presence  { topic, presence, member, data }
 //     waiting   { code, reason, delay }         disconnected; the next attempt is in `delay` ms
 //     dropped   { data }                        a message to the server that will not go out
-//     closed    { code, reason }                ended for good: the last event
+//     closed    { code, reason }                ended for good; what is sent now is dropped
 
 const FIRST_DELAY = 500; // ms, and twice as much after each attempt that fails, ...
 const LONGEST_DELAY = 15_000; // ... up to this. A random part of it is waited.
@@ -37,36 +37,35 @@ export class Connection extends EventTarget {
   /** Where each topic stands here, a Map of `{ epoch, offset }`; null without history. */
   positions = new Map();
 
-  #url; #protocols; #limit; #overflow;
-  #state; #socket; #openedAt; #isGreeting;
+  #url; #options; #state; #socket; #openedAt; #isGreeting;
   #timer; // of the state: to give an attempt up, to begin the next one, or to look for room
+  #silent; // the timer that runs while no message comes
   #attempt = 0; // the number of the current one: what belongs to an earlier one is ignored
   #failures = 0; // attempts, and connections that did not last, one after the other
-  #queue = [];
-  #ended = new AbortController();
+  #queue = []; #ended = new AbortController();
 
   /**
    * Connect, and stay connected until `close()` or a close code that means it.
    *
    * `url` is relative to the page; or a function, async if it likes, that is called with
    * `positions` before each attempt and returns it, with a fresh token for example. `protocols`
-   * are the subprotocols to offer. While there is no connection, `queue` messages may wait; if
-   * there are more, `overflow` says which one is dropped: "drop_oldest" or "drop_newest".
+   * are the subprotocols to offer. `queue` messages to the server may wait; if there are more,
+   * `overflow` says which one is dropped: "drop_oldest" or "drop_newest". After `silence` ms
+   * without a message from the server the connection is replaced; 0 if it need not send any.
    */
-  constructor(url, { protocols = [], queue = 100, overflow = "drop_oldest" } = {}) {
+  constructor(url, { protocols = [], queue = 100, overflow = "drop_oldest", silence = 0 } = {}) {
     super();
     if (!["drop_oldest", "drop_newest"].includes(overflow)) throw new RangeError(overflow);
-    if (typeof url !== "function") absolute(url); // What is wrong with it is thrown here.
-    [this.#url, this.#protocols, this.#limit, this.#overflow] = [url, protocols, queue, overflow];
+    [this.#url, this.#options] = [url, { protocols, queue, overflow, silence }];
+    // A URL, or a subprotocol, that is wrong now will always be.
+    try { this.#open(); } catch (error) { this.#drop(); throw error; }
     const { signal } = this.#ended;
-    // From another network the old connection may be dead without anybody knowing. Being offline
-    // is no reason to leave: the server may be on this machine.
-    const moved = () => { this.#failures = 0; this.#lost(1006, "the network has changed"); };
+    // Being offline is no reason to leave: the server may be on this machine.
+    const moved = () => this.reconnect("the network has changed");
     // A page that is looked at does not wait, and the timers of one that is not are slow.
     const seen = () => !document.hidden && this.#state === "waiting" && this.#open();
     globalThis.addEventListener?.("online", moved, { signal });
     globalThis.document?.addEventListener("visibilitychange", seen, { signal });
-    this.#open();
   }
 
   /** "connecting", "open", "waiting" for the next attempt, or "closed" for good. */
@@ -80,9 +79,15 @@ export class Connection extends EventTarget {
     if (this.#isGreeting) return this.#socket.send(data);
     this.#queue.push(data);
     this.#flush();
-    if (this.#queue.length <= this.#limit) return;
-    const isOldest = this.#overflow === "drop_oldest";
+    if (this.#queue.length <= this.#options.queue) return;
+    const isOldest = this.#options.overflow === "drop_oldest";
     this.#tell("dropped", { data: isOldest ? this.#queue.shift() : this.#queue.pop() });
+  }
+
+  /** Give up a connection that may be dead without anybody knowing, and come back. */
+  reconnect(reason = "reconnect()") {
+    this.#failures = 0;
+    if (this.#state !== "closed") this.#lost(1006, reason);
   }
 
   /** End it for good, with a code that pages may use: 1000, or 3000 to 4999. */
@@ -90,35 +95,35 @@ export class Connection extends EventTarget {
     if (this.#state !== "closed") this.#end(code, reason, [code, reason]);
   }
 
-  async #open() {
+  #open() {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#lost(1006, "nobody answered"), OPEN_TIMEOUT);
     [this.#state, this.#openedAt] = ["connecting", Infinity];
     const attempt = ++this.#attempt;
-    try {
-      const ask = async () => this.#url(this.positions); // What it throws is heard of later.
-      const url = absolute(typeof this.#url === "function" ? await ask() : this.#url);
-      if (attempt !== this.#attempt) return;
-      const known = [...this.positions.values()].filter(({ epoch }) => epoch !== null);
-      if (known.length === 1) { // Of several topics the function knows what to say.
-        url.searchParams.set("epoch", known[0].epoch);
-        url.searchParams.set("offset", known[0].offset);
-      }
-      const socket = new WebSocket(url, this.#protocols);
-      this.#socket = socket;
-      socket.binaryType = "arraybuffer";
-      socket.onopen = () => this.#opened(socket.protocol);
-      socket.onmessage = ({ data }) => this.#received(data);
-      socket.onclose = ({ code, reason }) => this.#lost(code, reason);
-    } catch (error) {
-      if (attempt === this.#attempt) this.#lost(1006, String(error));
-    }
+    if (typeof this.#url !== "function") return this.#connect(this.#url);
+    const ask = async () => this.#url(this.positions); // What it throws is heard of later.
+    const current = (step) => (value) => { if (attempt === this.#attempt) step(value); };
+    const failed = (error) => this.#lost(1006, String(error));
+    ask().then(current((url) => this.#connect(url))).catch(current(failed));
+  }
+
+  #connect(given) {
+    const url = new URL(given, globalThis.location?.href);
+    url.protocol = url.protocol.replace(/^http/, "ws");
+    const known = [...this.positions.values()].filter(({ epoch }) => epoch !== null);
+    // Of several topics the function knows what to say.
+    if (known.length === 1) for (const key in known[0]) url.searchParams.set(key, known[0][key]);
+    const socket = this.#socket = new WebSocket(url, this.#options.protocols);
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => this.#opened(socket.protocol);
+    socket.onmessage = ({ data }) => this.#received(data);
+    socket.onclose = ({ code, reason }) => this.#lost(code, reason);
   }
 
   #opened(protocol) {
     clearTimeout(this.#timer);
-    this.#state = "open";
-    this.#openedAt = performance.now();
+    this.#await();
+    [this.#state, this.#openedAt] = ["open", performance.now()];
     // What a listener sends now, perhaps to say who is there, goes before what has waited.
     this.#isGreeting = true;
     this.#tell("open", { protocol });
@@ -135,17 +140,22 @@ export class Connection extends EventTarget {
     if (this.#queue.length) this.#timer = setTimeout(() => this.#flush(), POLL);
   }
 
+  #await() {
+    clearTimeout(this.#silent);
+    const { silence } = this.#options;
+    if (silence) this.#silent = setTimeout(() => this.#lost(1006, "silence"), silence);
+  }
+
   #received(data) {
+    this.#await();
     const frame = parsed(data);
     const { topic, epoch, offset } = frame;
     if (topic && "presence" in frame) return this.#tell("presence", frame);
     if (!topic || epoch === undefined) return this.#tell("message", { data }); // It is the app's.
     const resumed = this.positions.has(topic);
     this.positions.set(topic, { epoch, offset });
-    if (!frame.joined) {
-      const body = "base64" in frame ? bytes(frame.base64) : frame.data;
-      return this.#tell("message", { data: body, topic, epoch, offset });
-    }
+    const body = "base64" in frame ? bytes(frame.base64) : frame.data;
+    if (!frame.joined) return this.#tell("message", { data: body, topic, epoch, offset });
     this.#tell("joined", { topic, epoch, offset, recovered: frame.recovered, resumed });
     if (resumed && !frame.recovered && this.#state === "open") this.#tell("gap", { topic });
   }
@@ -161,12 +171,12 @@ export class Connection extends EventTarget {
   }
 
   #drop(how = []) {
-    const socket = this.#socket;
-    socket?.close(...how); // It throws if there is no such code, and nothing has happened.
-    if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
+    const old = this.#socket ?? {};
+    old.close?.(...how); // It throws if there is no such code, and nothing has happened.
+    old.onopen = old.onmessage = old.onclose = null;
     this.#socket = undefined;
     this.#attempt++;
-    clearTimeout(this.#timer);
+    for (const timer of [this.#timer, this.#silent]) clearTimeout(timer);
   }
 
   #end(code, reason, how) {
@@ -182,18 +192,8 @@ export class Connection extends EventTarget {
   }
 }
 
-function absolute(url) {
-  const whole = new URL(url, globalThis.location?.href);
-  whole.protocol = whole.protocol.replace(/^http/, "ws");
-  return whole;
-}
-
 function parsed(data) {
-  try {
-    return (typeof data === "string" && JSON.parse(data)) || {};
-  } catch {
-    return {};
-  }
+  try { return (typeof data === "string" && JSON.parse(data)) || {}; } catch { return {}; }
 }
 
 const bytes = (base64) => Uint8Array.from(atob(base64), (char) => char.charCodeAt(0)).buffer;

@@ -1,6 +1,7 @@
 import { Connection } from "/triows/triows.js";
 
 const $ = (id) => document.getElementById(id);
+const LINES = 300; // that are kept
 
 let name = sessionStorage.getItem("name"); // of this tab
 let room; // where we are
@@ -76,6 +77,7 @@ function note(text) {
 
 function show(line) {
   $("log").append(line);
+  if ($("log").children.length > LINES) $("log").firstElementChild.remove();
   line.scrollIntoView();
 }
 
@@ -101,7 +103,7 @@ function state(kind, text) {
 }
 
 function avatar(name) {
-  const round = element("span", name[0].toUpperCase());
+  const round = element("span", [...name][0].toUpperCase());
   const hue = [...name].reduce((sum, char) => sum + char.codePointAt(0) * 47, 0) % 360;
   round.className = "avatar";
   round.style.setProperty("--hue", hue);

@@ -1,6 +1,10 @@
+import { Connection } from "/triows/triows.js";
+
 const COLOURS = ["#1c232b", "#c9382c", "#e0912b", "#2f9e5b", "#2b6fd0", "#8a4fc4"];
 const WIDTHS = [4, 10, 24];
 const INTERVAL = 40; // milliseconds between two lines of a stroke
+const POINTS = 50; // of a line, at the most
+const HISTORY = 5000; // lines that a board remembers
 
 const form = document.getElementById("pens");
 const state = document.getElementById("state");
@@ -20,11 +24,11 @@ function addChoices(name, values, property, style) {
 addChoices("colour", COLOURS, "--colour", (colour) => colour);
 addChoices("width", WIDTHS, "--width", (width) => `${width * 0.75}px`);
 
+function clear() {
+  context.clearRect(0, 0, canvas.width, canvas.height);
+}
+
 function draw(line) {
-  if (line.type === "wipe") {
-    context.clearRect(0, 0, canvas.width, canvas.height);
-    return;
-  }
   context.strokeStyle = line.colour;
   context.lineWidth = line.width;
   context.beginPath();
@@ -36,11 +40,19 @@ function draw(line) {
   context.stroke();
 }
 
-// The socket: what it brings is drawn, first of all what was drawn before.
+// The connection: what it brings is drawn, first of all what was drawn before.
 
-const board = decodeURIComponent(location.hash.slice(1)) || "first";
-const url = new URL(`/boards/${encodeURIComponent(board)}`, location.href.replace(/^http/, "ws"));
-let socket;
+const board = decoded(location.hash.slice(1)) || "first";
+const connection = new Connection(`/boards/${encodeURIComponent(board)}`);
+let lines = []; // that are on the board, in its order
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // as somebody has typed it: "100%"
+  }
+}
 
 function setOpen(isOpen, what) {
   state.textContent = what;
@@ -48,23 +60,33 @@ function setOpen(isOpen, what) {
   canvas.classList.toggle("closed", !isOpen);
 }
 
-function connect() {
-  socket = new WebSocket(url);
-  socket.onopen = () => {
-    draw({ type: "wipe" });
-    setOpen(true, `board “${board}”`);
-  };
-  socket.onmessage = (event) => draw(JSON.parse(event.data));
-  socket.onclose = () => {
-    setOpen(false, "connecting again");
-    setTimeout(connect, 500 + 1000 * Math.random());
-  };
-}
+const on = (type, listener) => connection.addEventListener(type, ({ detail }) => listener(detail));
 
-connect();
+on("joined", ({ recovered }) => {
+  // If pieces are missing it begins anew: what follows is all that the board remembers.
+  if (!recovered) lines = [];
+  // What was drawn here and has got lost on its way goes too.
+  clear();
+  lines.forEach(draw);
+  setOpen(true, `board “${board}”`);
+});
+on("message", ({ data }) => {
+  if (data.type === "wipe") {
+    lines = [];
+    clear();
+  } else {
+    lines.push(data);
+    if (lines.length > HISTORY) lines.shift();
+    draw(data);
+  }
+});
+on("waiting", () => setOpen(false, "connecting again"));
+on("closed", ({ code, reason }) => setOpen(false, `closed: ${reason || code}`));
+
 window.onhashchange = () => location.reload();
 
-// The pen: it draws at once, and tells of it every few milliseconds.
+// The pen: it draws at once, and tells of it every few milliseconds. What it has told comes back,
+// and is drawn again, over whatever the board had before.
 
 let points = []; // since it last told, and the one before
 let timer = null;
@@ -73,7 +95,7 @@ const pen = () => ({ type: "line", colour: form.colour.value, width: Number(form
 
 function send(drawn) {
   // What is drawn while nobody can see it is gone once the board comes back.
-  if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(drawn));
+  if (connection.state === "open") connection.send(JSON.stringify(drawn));
 }
 
 function tell() {
@@ -89,7 +111,7 @@ function add(event) {
     inside((event.clientY - top) / height, canvas.height),
   ]);
   draw({ ...pen(), points: points.slice(-2) });
-  if (points.length === 100) tell();
+  if (points.length === POINTS) tell();
 }
 
 function lift() {
@@ -110,7 +132,5 @@ canvas.onpointerdown = (event) => {
 canvas.onpointermove = (event) => timer !== null && add(event);
 canvas.onpointerup = canvas.onpointercancel = () => timer !== null && lift();
 
-document.getElementById("wipe").onclick = () => {
-  draw({ type: "wipe" });
-  send({ type: "wipe" });
-};
+// A line of somebody else's may come before it, so this page too is wiped once it comes back.
+document.getElementById("wipe").onclick = () => send({ type: "wipe" });

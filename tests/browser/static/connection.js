@@ -4,6 +4,7 @@
 // resolves to { name: "what is wrong" } of the tests that fail, "" of those that pass.
 
 const later = globalThis.setTimeout; // the real one: time for promises to settle
+const RealSocket = globalThis.WebSocket;
 const settled = () => new Promise((resolve) => later(resolve));
 
 class FakeSocket {
@@ -142,8 +143,16 @@ const tests = {
     equal(events, [["open", { protocol: "v2" }]]);
   },
 
-  "mistakes are thrown at once"({ connect, sockets }) {
-    for (const [url, options] of [["http://[", {}], ["ws://there", { overflow: "none" }]]) {
+  "mistakes are thrown at once"({ connect, sockets, clock }) {
+    globalThis.WebSocket = RealSocket; // which knows most of them
+    const wrong = [
+      ["http://[", {}],
+      ["ftp://127.0.0.1", {}],
+      ["ws://127.0.0.1/#there", {}],
+      ["ws://127.0.0.1", { protocols: ["not one"] }],
+      ["ws://127.0.0.1", { overflow: "none" }],
+    ];
+    for (const [url, options] of wrong) {
       let error;
       try {
         connect(url, options);
@@ -152,7 +161,7 @@ const tests = {
       }
       equal(error instanceof Error, true);
     }
-    equal(sockets.length, 0);
+    equal([sockets.length, clock.timers.size], [0, 0]);
   },
 
   "what the app sends is handed on as it came"({ connect, last, events }) {
@@ -426,6 +435,53 @@ const tests = {
     clock.advance(500);
     last().accept();
     equal(events.map(([type]) => type), ["open", "waiting", "open"]);
+  },
+
+  "reconnect() replaces the connection, in whatever state"({ connect, last, clock, events }) {
+    const connection = connect();
+    for (const step of [() => {}, () => last().accept(), () => last().end(1006)]) {
+      step();
+      const socket = last();
+      connection.reconnect();
+      socket.accept().say("late");
+      equal(events.at(-1), ["waiting", { code: 1006, reason: "reconnect()", delay: 500 }]);
+      clock.advance(500);
+      equal([connection.state, last() === socket], ["connecting", false]);
+    }
+    connection.reconnect("a word of the page's");
+    equal(events.at(-1)[1].reason, "a word of the page's");
+    connection.close();
+    const told = events.length;
+    connection.reconnect();
+    equal([connection.state, events.length, clock.timers.size], ["closed", told, 0]);
+  },
+
+  "a connection without any message for too long is replaced"({ connect, last, clock, events }) {
+    const connection = connect(undefined, { silence: 30_000 });
+    clock.advance(10_000); // An attempt has a bound of its own.
+    last().accept();
+    clock.advance(29_999);
+    last().say("");
+    clock.advance(29_999);
+    last().say(joined(4));
+    clock.advance(29_999);
+    equal(connection.state, "open");
+    const socket = last();
+    clock.advance(1);
+    equal(socket.closedWith, 1005);
+    equal(events.at(-1), ["waiting", { code: 1006, reason: "silence", delay: 500 }]);
+    clock.advance(500);
+    equal(last().url, "ws://there/rooms/blue?epoch=e&offset=4");
+    last().accept();
+    connection.close();
+    equal(clock.timers.size, 0);
+  },
+
+  "without that option it may be silent for ever"({ connect, last, clock }) {
+    const connection = connect();
+    last().accept();
+    clock.advance(100_000_000);
+    equal([connection.state, clock.timers.size], ["open", 0]);
   },
 
   "a page that is looked at does not wait"({ connect, last, sockets, clock }) {
