@@ -24,7 +24,14 @@ from websockets.frames import Frame, Opcode
 
 from tests.support import lines
 from triows._types import ASGIApp, Receive, Scope, Send
-from triows.server._bridge import GRACE, Bridge, PlainReplayStream, ReplayStream, TLSReplayStream
+from triows.server._bridge import (
+    FAREWELL,
+    GRACE,
+    Bridge,
+    PlainReplayStream,
+    ReplayStream,
+    TLSReplayStream,
+)
 
 Contexts: TypeAlias = tuple[ssl.SSLContext, ssl.SSLContext]
 
@@ -499,6 +506,40 @@ class TestIsolation:
             assert nursery.cancel_scope.cancelled_caught
             assert -1 == ours.fileno()
             assert await is_at_end(client)
+
+    @pytest.mark.parametrize("piece", [0, 100_000])
+    async def test_cancelled_in_a_write(
+        self, autojump_clock: trio.testing.MockClock, piece: int
+    ) -> None:
+        """A client that reads nothing, or a little, is cut off: it has the time of a farewell."""
+        ours, theirs = trio.socket.socketpair()
+
+        async def read_slowly() -> None:
+            while True:
+                await trio.sleep(0.25)
+                await theirs.recv(piece)
+
+        with theirs:
+            async with trio.open_nursery() as nursery:
+                if piece:
+                    nursery.start_soon(read_slowly)
+                with trio.move_on_after(1):
+                    await Bridge(flood, Config(), {}).serve(trio.SocketStream(ours), REQUEST)
+                nursery.cancel_scope.cancel()
+
+        assert 1 + FAREWELL == trio.current_time()
+
+    async def test_cancelled_in_a_write_of_tls(
+        self, contexts: Contexts, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """TLS makes no difference."""
+        async with secured(contexts) as stream:
+            began = trio.current_time()
+            with trio.move_on_after(1):
+                await Bridge(flood, Config(), {}).serve(stream, REQUEST)
+
+            assert began + 1 + FAREWELL == trio.current_time()
+            assert -1 == stream.transport_stream.socket.fileno()
 
     @pytest.mark.parametrize("already_read", [b"", HEAD, REQUEST])
     async def test_a_client_that_left(

@@ -4,6 +4,9 @@ A connection goes over whole, with the bytes that were read to see where it belo
 on it is hypercorn's `TCPServer`, guarded as under hypercorn's own command line.
 """
 
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from random import randint
 from typing import Any, TypeAlias
 
@@ -17,12 +20,16 @@ from hypercorn.trio.worker_context import WorkerContext
 from triows._guard import GuardedServer
 from triows._limits import Limits
 from triows._types import ASGIApp
+from triows.server._wire import RESET
 
 TLSStream: TypeAlias = trio.SSLStream[trio.SocketStream]
 
 
 GRACE = Limits().disconnect_grace
 """Seconds that an app has over HTTP/2 once the client has left."""
+
+FAREWELL = 1.0
+"""Seconds for the last bytes of a connection that was cancelled."""
 
 
 class ReplayStream:
@@ -155,15 +162,16 @@ class Bridge:
             replay = PlainReplayStream(stream, already_read)
         state = self._state.copy()
         try:
-            await GuardedServer(
-                Connection,
-                self._send_timeout,
-                self._app,
-                self._config,
-                self._context,
-                state,
-                replay,
-            )
+            async with _bounded_farewell(stream):
+                await GuardedServer(
+                    Connection,
+                    self._send_timeout,
+                    self._app,
+                    self._config,
+                    self._context,
+                    state,
+                    replay,
+                )
         finally:
             # Cancelled, hypercorn leaves the socket to the garbage collector.
             await trio.aclose_forcefully(stream)
@@ -175,6 +183,36 @@ class Bridge:
         one that is served afterwards may be closed before it is answered.
         """
         await self._context.terminated.set()
+
+
+@asynccontextmanager
+async def _bounded_farewell(stream: trio.SocketStream | TLSStream) -> AsyncGenerator[None]:
+    """Cut a stream off whose block has not ended `FAREWELL` after it was cancelled.
+
+    hypercorn shields its writes: a client that reads nothing, or a little now and then, would
+    hold up the end of the server.
+    """
+    plain = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+    ended = trio.Event()
+
+    async def watch() -> None:
+        try:
+            await ended.wait()
+        finally:
+            with trio.move_on_after(FAREWELL, shield=True) as patience:
+                await ended.wait()
+            if patience.cancelled_caught:
+                # What is lost was no whole response, and should not look like one.
+                with suppress(OSError):
+                    plain.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                plain.socket.close()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        try:
+            yield
+        finally:
+            ended.set()
 
 
 def _max_requests_of(config: Config) -> int | None:
