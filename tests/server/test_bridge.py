@@ -6,6 +6,7 @@ Clients are at the other end of a socket pair, and so inside of Trio's clock.
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import h2.config
@@ -24,7 +25,16 @@ from websockets.frames import Frame, Opcode
 
 from tests.support import lines
 from triows._types import ASGIApp, Receive, Scope, Send
-from triows.server._bridge import GRACE, Bridge, PlainReplayStream, ReplayStream, TLSReplayStream
+from triows.server._bridge import (
+    FAREWELL,
+    GRACE,
+    PIECE,
+    Bridge,
+    PlainReplayStream,
+    ReplayStream,
+    TLSReplayStream,
+    Turns,
+)
 
 Contexts: TypeAlias = tuple[ssl.SSLContext, ssl.SSLContext]
 
@@ -147,12 +157,12 @@ class TestReplay:
         """They are given back, in pieces if asked for pieces, and then what else comes."""
         ours, theirs = trio.testing.memory_stream_pair()
         stream: Any = ours
-        replay = ReplayStream(stream, b"already")
+        replay = ReplayStream(stream, b"already", Turns())
         await theirs.send_all(b"more")
 
         with trio.testing.assert_checkpoints():
             assert b"alre" == await replay.receive_some(4)
-        assert b"ady" == await replay.receive_some()
+        assert b"ady" == await replay.receive_some(2**16)
         assert b"mo" == await replay.receive_some(2)
         assert b"re" == await replay.receive_some(2**16)
 
@@ -160,7 +170,7 @@ class TestReplay:
         """What is sent goes out, and closing closes."""
         ours, theirs = trio.testing.memory_stream_pair()
         stream: Any = ours
-        replay = ReplayStream(stream, b"already")
+        replay = ReplayStream(stream, b"already", Turns())
 
         await replay.send_all(b"hello")
         assert b"hello" == await theirs.receive_some()
@@ -172,7 +182,7 @@ class TestReplay:
         """A plain one can be half closed, and has nothing that only TLS has."""
         ours, theirs = trio.socket.socketpair()
         async with trio.SocketStream(ours) as stream, trio.SocketStream(theirs) as client:
-            replay = PlainReplayStream(stream, b"")
+            replay = PlainReplayStream(stream, b"", Turns())
             await replay.send_eof()
 
             assert await is_at_end(client)
@@ -183,7 +193,7 @@ class TestReplay:
     async def test_of_tls(self, contexts: Contexts) -> None:
         """One over TLS shakes no hands again, and has nothing that only sockets have."""
         async with secured(contexts) as server:
-            replay = TLSReplayStream(server, b"")
+            replay = TLSReplayStream(server, b"", Turns())
             with trio.testing.assert_checkpoints():
                 await replay.do_handshake()
 
@@ -191,6 +201,96 @@ class TestReplay:
             assert "http/1.1" == replay.selected_alpn_protocol()
         assert not hasattr(replay, "socket")
         assert not hasattr(replay, "send_eof")
+
+
+class TestTurns:
+    """How much of what clients send is parsed at a time."""
+
+    async def test_a_piece_in_a_turn(self) -> None:
+        """However many hand bytes on, somebody else has a turn after each `PIECE`."""
+        turns = Turns()
+        passed: list[int] = [0]
+
+        async def hand_on(size: int) -> None:
+            for _ in range(5):
+                await turns.wait(size)
+                passed[-1] += size
+
+        async def bystander() -> None:
+            while sum(passed) < 5 * 8 * (PIECE + 100):
+                await trio.lowlevel.checkpoint()
+                passed.append(0)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bystander)
+            for _ in range(8):
+                nursery.start_soon(hand_on, PIECE)
+                nursery.start_soon(hand_on, 100)
+
+        # Within one pass of the scheduler the bystander is anywhere between the others.
+        assert max(a + b for a, b in pairwise(passed)) <= 3 * PIECE
+
+    async def test_cancelled(self) -> None:
+        """Whoever gives its turn up passes it on."""
+        turns = Turns()
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            for _ in range(2):
+                await turns.wait(PIECE)
+        assert scope.cancelled_caught
+
+        with trio.fail_after(60):
+            await turns.wait(PIECE)
+
+    async def test_what_is_parsed_comes_in_pieces(self) -> None:
+        """It takes hypercorn long: a body in tiny chunks does."""
+        chunks = b"1\r\na\r\n" * 10_000 + b"0\r\n\r\n"
+        head = b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+        assert {PIECE} == set(await asked_for(head + chunks))
+
+    @pytest.mark.parametrize("framing", [b"Content-Length: 60000", b"Transfer-Encoding: chunked"])
+    async def test_a_body_comes_as_it_is(self, framing: bytes) -> None:
+        """It is handed on unparsed, up to its end, as is a chunk of one."""
+        head = b"POST /a HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n\r\n"
+        body = bytes(60_000)
+        if b"chunked" in framing:
+            body = b"ea60\r\n" + body + b"\r\n0\r\n\r\n"
+
+        assert max(await asked_for(head + body)) > 50_000
+
+    async def test_a_frame_of_data_comes_as_it_is(self) -> None:
+        """HTTP/2 as well."""
+        nowhere, _ = trio.testing.memory_stream_pair()
+        client = H2Client(nowhere)
+        pairs = [(":method", "POST"), (":scheme", "http"), (":path", "/a"), (":authority", "a")]
+        client.h2.send_headers(1, pairs)
+        client.h2.send_data(1, bytes(16_000), end_stream=True)
+
+        assert max(await asked_for(client.h2.data_to_send())) > 10_000
+
+
+async def asked_for(request: bytes) -> list[int]:
+    """Send a request to the app, read the answer, and return how much was read at a time."""
+    ours, theirs = trio.socket.socketpair()
+    sizes: list[int] = []
+    stream = trio.SocketStream(ours)
+    receive_some = stream.receive_some
+
+    async def spy(max_bytes: int | None = None) -> bytes:
+        assert max_bytes is not None
+        sizes.append(max_bytes)
+        return bytes(await receive_some(max_bytes))
+
+    stream.receive_some = spy  # type: ignore[method-assign]
+    async with trio.open_nursery() as nursery, trio.SocketStream(theirs) as client:
+        nursery.start_soon(Bridge(app, Config(), {}).serve, stream, b"")  # noqa: ASYNC113
+        await client.send_all(request)
+        received = b""
+        with trio.fail_after(60):
+            while b"/a " not in received:
+                received += await client.receive_some()
+    return sizes
 
 
 class TestHTTP:
@@ -499,6 +599,40 @@ class TestIsolation:
             assert nursery.cancel_scope.cancelled_caught
             assert -1 == ours.fileno()
             assert await is_at_end(client)
+
+    @pytest.mark.parametrize("piece", [0, 100_000])
+    async def test_cancelled_in_a_write(
+        self, autojump_clock: trio.testing.MockClock, piece: int
+    ) -> None:
+        """A client that reads nothing, or a little, is cut off: it has the time of a farewell."""
+        ours, theirs = trio.socket.socketpair()
+
+        async def read_slowly() -> None:
+            while True:
+                await trio.sleep(0.25)
+                await theirs.recv(piece)
+
+        with theirs:
+            async with trio.open_nursery() as nursery:
+                if piece:
+                    nursery.start_soon(read_slowly)
+                with trio.move_on_after(1):
+                    await Bridge(flood, Config(), {}).serve(trio.SocketStream(ours), REQUEST)
+                nursery.cancel_scope.cancel()
+
+        assert 1 + FAREWELL == trio.current_time()
+
+    async def test_cancelled_in_a_write_of_tls(
+        self, contexts: Contexts, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """TLS makes no difference."""
+        async with secured(contexts) as stream:
+            began = trio.current_time()
+            with trio.move_on_after(1):
+                await Bridge(flood, Config(), {}).serve(stream, REQUEST)
+
+            assert began + 1 + FAREWELL == trio.current_time()
+            assert -1 == stream.transport_stream.socket.fileno()
 
     @pytest.mark.parametrize("already_read", [b"", HEAD, REQUEST])
     async def test_a_client_that_left(

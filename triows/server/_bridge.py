@@ -4,6 +4,9 @@ A connection goes over whole, with the bytes that were read to see where it belo
 on it is hypercorn's `TCPServer`, guarded as under hypercorn's own command line.
 """
 
+import socket
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
 from random import randint
 from typing import Any, TypeAlias
 
@@ -16,7 +19,9 @@ from hypercorn.trio.worker_context import WorkerContext
 
 from triows._guard import GuardedServer
 from triows._limits import Limits
+from triows._turnstile import Turnstile
 from triows._types import ASGIApp
+from triows.server._wire import RESET
 
 TLSStream: TypeAlias = trio.SSLStream[trio.SocketStream]
 
@@ -24,20 +29,73 @@ TLSStream: TypeAlias = trio.SSLStream[trio.SocketStream]
 GRACE = Limits().disconnect_grace
 """Seconds that an app has over HTTP/2 once the client has left."""
 
+PIECE = 2048
+"""Bytes that hypercorn gets at a time where it parses them: 64 KiB would take it half a second."""
+
+FRAME_HEAD, FRAME_TYPE, DATA = 9, 3, 0
+"""Of a frame of HTTP/2 (RFC 9113 §4.1): its head's length, where in it the type is, and a type."""
+
+FAREWELL = 1.0
+"""Seconds for the last bytes of a connection that was cancelled."""
+
+
+def _nothing() -> int:
+    return 0
+
+
+class Turns:
+    """Lets a `PIECE` pass in one turn of Trio's scheduler, from however many streams it comes."""
+
+    def __init__(self) -> None:
+        self._turnstile = Turnstile()
+        self._left = PIECE
+
+    async def wait(self, size: int) -> None:
+        """Wait until that many bytes may pass; no checkpoint if they may pass now."""
+        if self._turnstile.is_taken or size > self._left:
+            async with self._turnstile:
+                await trio.lowlevel.checkpoint()
+                self._left = PIECE
+        self._left -= size
+
 
 class ReplayStream:
     """A stream that gives bytes back which were read already, and then goes on.
 
     hypercorn takes any AttributeError for "not TLS", so each kind has what hypercorn may
     use of it, and nothing passes through unseen.
+
+    Args:
+        stream: Goes on.
+        already_read: Comes first.
+        turns: Of all streams that share the thread.
+
+    Attributes:
+        unparsed: Tells how many of the next bytes will only be handed on.
     """
 
-    def __init__(self, stream: trio.SocketStream | TLSStream, already_read: bytes) -> None:
+    def __init__(
+        self, stream: trio.SocketStream | TLSStream, already_read: bytes, turns: Turns
+    ) -> None:
         self._stream = stream
         self._already_read = already_read
+        self._turns = turns
+        self.unparsed: Callable[[], int] = _nothing
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """Like the stream's own, once the bytes that were read are given back."""
+    async def receive_some(self, max_bytes: int) -> bytes | bytearray:
+        """Like the stream's own, once the bytes that were read are given back.
+
+        What is to be parsed comes by the `PIECE`, and to one stream after another: between two
+        of them everybody else has a turn. Cancelled then, it loses what was read.
+        """
+        unparsed = self.unparsed()
+        if unparsed > PIECE:
+            return await self._receive(min(unparsed, max_bytes))
+        data = await self._receive(min(PIECE, max_bytes))
+        await self._turns.wait(len(data))
+        return data
+
+    async def _receive(self, max_bytes: int) -> bytes | bytearray:
         if not self._already_read:
             return await self._stream.receive_some(max_bytes)
         await trio.lowlevel.checkpoint()
@@ -61,8 +119,8 @@ class PlainReplayStream(ReplayStream):
         socket: Of the stream, which tells the addresses of the two ends.
     """
 
-    def __init__(self, stream: trio.SocketStream, already_read: bytes) -> None:
-        super().__init__(stream, already_read)
+    def __init__(self, stream: trio.SocketStream, already_read: bytes, turns: Turns) -> None:
+        super().__init__(stream, already_read, turns)
         self.socket = stream.socket
         self.send_eof = stream.send_eof
 
@@ -74,8 +132,8 @@ class TLSReplayStream(ReplayStream):
         transport_stream: What the TLS stream is over, and the guard watches.
     """
 
-    def __init__(self, stream: TLSStream, already_read: bytes) -> None:
-        super().__init__(stream, already_read)
+    def __init__(self, stream: TLSStream, already_read: bytes, turns: Turns) -> None:
+        super().__init__(stream, already_read, turns)
         self.transport_stream = stream.transport_stream
         self.selected_alpn_protocol = stream.selected_alpn_protocol
 
@@ -93,6 +151,8 @@ class Connection(TCPServer):
     _client_left = False
 
     async def _read_data(self) -> None:
+        stream: Any = self.stream
+        stream.unparsed = self._unparsed
         await super()._read_data()
         self._client_left = True
         if isinstance(self.protocol.protocol, H2Protocol):
@@ -101,6 +161,18 @@ class Connection(TCPServer):
             assert nursery is not None, "it is open around all that is read"
             nursery.cancel_scope.deadline = trio.current_time() + GRACE
         await self.idle_task.stop()
+
+    def _unparsed(self) -> int:
+        """Return how many bytes are left of what the client has begun: of a body, or of data."""
+        protocol: Any = self.protocol.protocol
+        # What is asked is private. Without it an upload would cost more, and that is all.
+        if isinstance(protocol, H2Protocol):
+            frame = getattr(protocol.connection.incoming_buffer, "_data", b"")
+            is_data = len(frame) > FRAME_TYPE and frame[FRAME_TYPE] == DATA
+            return is_data * (FRAME_HEAD + int.from_bytes(frame[:FRAME_TYPE]) - len(frame))
+        reader = getattr(protocol.connection, "_reader", None)
+        left: int = getattr(reader, "_remaining", 0) or getattr(reader, "_bytes_in_chunk", 0)
+        return left
 
     async def _idle_timeout(self) -> None:
         if not self._client_left:
@@ -135,6 +207,7 @@ class Bridge:
         self._config = config
         self._state = state
         self._send_timeout = send_timeout
+        self._turns = Turns()
         self._context = WorkerContext(_max_requests_of(config))
         self.terminate = self._context.terminate
 
@@ -150,20 +223,21 @@ class Bridge:
         """
         replay: ReplayStream
         if isinstance(stream, trio.SSLStream):
-            replay = TLSReplayStream(stream, already_read)
+            replay = TLSReplayStream(stream, already_read, self._turns)
         else:
-            replay = PlainReplayStream(stream, already_read)
+            replay = PlainReplayStream(stream, already_read, self._turns)
         state = self._state.copy()
         try:
-            await GuardedServer(
-                Connection,
-                self._send_timeout,
-                self._app,
-                self._config,
-                self._context,
-                state,
-                replay,
-            )
+            async with _bounded_farewell(stream):
+                await GuardedServer(
+                    Connection,
+                    self._send_timeout,
+                    self._app,
+                    self._config,
+                    self._context,
+                    state,
+                    replay,
+                )
         finally:
             # Cancelled, hypercorn leaves the socket to the garbage collector.
             await trio.aclose_forcefully(stream)
@@ -175,6 +249,36 @@ class Bridge:
         one that is served afterwards may be closed before it is answered.
         """
         await self._context.terminated.set()
+
+
+@asynccontextmanager
+async def _bounded_farewell(stream: trio.SocketStream | TLSStream) -> AsyncGenerator[None]:
+    """Cut a stream off whose block has not ended `FAREWELL` after it was cancelled.
+
+    hypercorn shields its writes: a client that reads nothing, or a little now and then, would
+    hold up the end of the server.
+    """
+    plain = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+    ended = trio.Event()
+
+    async def watch() -> None:
+        try:
+            await ended.wait()
+        finally:
+            with trio.move_on_after(FAREWELL, shield=True) as patience:
+                await ended.wait()
+            if patience.cancelled_caught:
+                # What is lost was no whole response, and should not look like one.
+                with suppress(OSError):
+                    plain.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                plain.socket.close()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        try:
+            yield
+        finally:
+            ended.set()
 
 
 def _max_requests_of(config: Config) -> int | None:

@@ -14,7 +14,7 @@ from triows._headers import RawHeaders
 from triows._logs import log_failure
 from triows._types import Address
 from triows.server._arrivals import FIRST_BYTES, LINGER, Arrival, Farewell, PumpListener
-from triows.server._bridge import Bridge
+from triows.server._bridge import FAREWELL, Bridge
 from triows.server._connections import Connections
 from triows.server._handshake import http_response
 from triows.server._pump import Pump
@@ -31,9 +31,6 @@ from triows.server._wheel import Wheel
 from triows.server._wire import CHUNK
 
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
-
-FAREWELL = 1.0
-"""Seconds for the last bytes of a stream whose connection was cancelled."""
 
 
 class Reception:
