@@ -211,7 +211,7 @@ class Line:
         while True:
             await trio.sleep(self._timeout / 2)
             with trio.fail_after(self._timeout):
-                await connection.create_request(b"PING")
+                self._memory = await memory_of(connection)  # It may have got a replica.
                 if self._is_quiet and self._on_doubt is None:
                     await self._ask_again(connection)
 
