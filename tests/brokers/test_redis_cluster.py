@@ -282,3 +282,6 @@ async def test_channels_that_do_not_follow_at_once(cluster: RedisCluster, *, sha
         line._lasts, line._owners = [], []
         assert line.is_connected("any")
         await hear(session, listener, "t", "still here")
+        # One is asked for what another one has.
+        line._owners = [*line._owners[1:], line._owners[0]]
+        await session.subscribe("other", None)

@@ -171,8 +171,13 @@ async def test_lost_while_subscribing() -> None:
                 with pytest.raises(BrokerUnavailable, match="did not answer to SUBSCRIBE"):
                     await line.subscribe(b"c")
 
+            async def fail_too() -> None:
+                with pytest.raises(BrokerUnavailable, match="Connection lost"):
+                    await line.call(ECHO, ["k"])
+
             server.freeze()
             nursery.start_soon(fail)
+            nursery.start_soon(fail_too)
             await wait_all_tasks_blocked()
             server.kill()
 
@@ -230,7 +235,7 @@ async def test_what_cannot_be_sent(argument: Any) -> None:
     with redis_server() as server:
         async with connected(server, hearer) as line, trio.open_nursery() as nursery:
             await server.command("SCRIPT", "LOAD", ECHO.text)
-            nursery.start_soon(line.call, ECHO, ["k"], "a")
+            nursery.start_soon(line.call, ECHO, [b"k"], b"a")
             with pytest.raises((UnicodeEncodeError, TypeError)):
                 await line.call(ECHO, ["k"], argument)
             _, *answer = await line.call(ECHO, ["ü"], 1)

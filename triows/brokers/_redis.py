@@ -57,8 +57,8 @@ class RedisBroker(Broker):
     seconds, and every topic is told that something may be missing; what was remembered is
     recovered from the history. A server that is another process than before may have lost
     messages, so topics begin a new epoch there, except with `appendonly yes` and
-    `appendfsync always`, where it cannot have. `SUBSCRIBE` and scripts have to be allowed, and
-    `CONFIG GET` if that is to be found out.
+    `appendfsync always` and without replicas, where it cannot have. `SUBSCRIBE`, `INFO` and
+    scripts have to be allowed, and `CONFIG GET` if that is to be found out.
 
     In a cluster there is a connection to each node that has topics of this process, and they
     follow their topics when those move. A node that takes over from another one is believed

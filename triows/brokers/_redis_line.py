@@ -201,7 +201,9 @@ class Line:
             )
 
     async def _ask_again(self, connection: BaseConnection) -> None:
-        refused = [name for name in self._refused if name in self._wanted.keys() - self._heard]
+        is_ours = self._is_quiet and self._on_doubt is None
+        names = self._wanted.keys() - self._heard if is_ours else set[bytes]()
+        refused = [name for name in self._refused if name in names]
         self._refused = await self._subscribe_to(connection, refused)
         if heard := self._heard.intersection(refused):
             self._hearer.connected(heard)
@@ -211,9 +213,8 @@ class Line:
         while True:
             await trio.sleep(self._timeout / 2)
             with trio.fail_after(self._timeout):
-                await connection.create_request(b"PING")
-                if self._is_quiet and self._on_doubt is None:
-                    await self._ask_again(connection)
+                self._memory = await memory_of(connection)  # It may have got a replica.
+                await self._ask_again(connection)
 
     async def _listen(self, connection: BaseConnection) -> None:
         pushes: AsyncIterator[Any] = connection.push_messages

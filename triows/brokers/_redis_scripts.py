@@ -9,7 +9,7 @@ from hashlib import sha1
 class Script:
     """A script, and the name under which Redis has it.
 
-    `ARGV[1]` is always the name of the server's memory: while it is the same, nothing was lost.
+    `ARGV[1]` is always what a server remembers with, its process and its disk: see `memory_of`.
 
     Attributes:
         sharded: The same, but it publishes in the shard of its keys only.
@@ -50,6 +50,13 @@ end
 _STAND = (
     _LIFE
     + """
+local function remembers(before)
+  if before == ARGV[1] then return before, true end
+  local process, disk = string.match(ARGV[1], '^(%S*) ?(.*)$')
+  local process_then, disk_then = string.match(before or '', '^(%S*) ?(.*)$')
+  if process == process_then then return disk == '?' and before or ARGV[1], true end
+  return ARGV[1], disk ~= '' and disk ~= '?' and disk == disk_then
+end
 local function stand(step)
   local state = redis.call('HMGET', KEYS[1], 'memory', 'epoch', 'offset', 'kept', 'ms')
   local kept, ms = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -58,13 +65,14 @@ local function stand(step)
     if not (kept and ms) then return nil end
   end
   local epoch, offset = state[2], count(state[3])
+  local memory, is_same = remembers(state[1])
   -- Others may have written there: what cannot be read is taken for lost.
-  if state[1] ~= ARGV[1] or not offset or not string.match(epoch or '', '^%w+$') then
+  if not is_same or not offset or not string.match(epoch or '', '^%w+$') then
     redis.call('DEL', KEYS[2])
     epoch, offset = ARGV[2], 0
   end
   offset = offset + step
-  redis.call('HSET', KEYS[1], 'memory', ARGV[1], 'epoch', epoch,
+  redis.call('HSET', KEYS[1], 'memory', memory, 'epoch', epoch,
     'offset', string.format('%.0f', offset), 'kept', kept, 'ms', ms)
   redis.call('PEXPIRE', KEYS[1], life(offset, ms))
   return epoch, offset, kept, ms
