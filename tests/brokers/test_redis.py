@@ -450,10 +450,10 @@ async def test_many_leases(shared: RedisServer) -> None:
     await shared.wait_started()
     prefix = uuid4().hex
     names = [f"t{i}" for i in range(250)]
-    async with RedisBroker(shared.url, prefix=prefix, lease=0.6).open(Recorder()) as session:
+    async with RedisBroker(shared.url, prefix=prefix, lease=1.5).open(Recorder()) as session:
         for name in names:
             await session.enter(name, "a", 1)
-        await trio.sleep(1.5)
+        await trio.sleep(2)
         async with RedisBroker(shared.url, prefix=prefix).open(Recorder()) as other:
             for name in names:
                 assert {"a": 1} == await other.presence(name)
