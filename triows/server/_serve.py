@@ -58,7 +58,8 @@ async def serve(  # noqa: ASYNC128  # the server tells it
             settings mean what they mean there; the defaults of `hypercorn.Config` without.
             Its `websocket_max_message_size` (16 MiB by default) bounds every route's
             `max_message_size`, and its `websocket_ping_interval` is that of every route
-            that names none. `graceful_timeout` is not used: there is `drain`.
+            that names none. `graceful_timeout` is not used, there is `drain`; nor is
+            `read_timeout` of WebSockets, there is `idle_timeout`.
         bind: Where to listen, over the config's: "HOST:PORT", "unix:PATH" or "fd://N".
             Port 0 is any that is free.
         sockets: What to listen on instead, made by `Config.create_sockets`; they are closed.
