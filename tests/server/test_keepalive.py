@@ -15,6 +15,7 @@ from triows._timer import open_timer
 from triows.server._keepalive import IN_FLIGHT, Keepalive
 from triows.server._line import Line
 from triows.server._outgoing import Outgoing
+from triows.server._wire import CHUNK
 
 
 class Ears:
@@ -191,7 +192,7 @@ class TestSlowPeer:
     async def test_it_reads_what_the_kernel_has(self, autojump_clock: MockClock) -> None:
         """A ping may queue there, too, where nothing waits in the process."""
         async with open_keepalive() as side:
-            side.wire.undelivered = 1000
+            side.wire.undelivered = CHUNK + 1000
             await trio.sleep(5)
             for _ in range(90):
                 await trio.sleep(10)
@@ -200,6 +201,17 @@ class TestSlowPeer:
             await trio.sleep(100)
 
             assert [940] == side.deaths
+
+    async def test_what_is_on_its_way_is_no_life(self, autojump_clock: MockClock) -> None:
+        """A kernel goes on to take a little, whatever its process does."""
+        async with open_keepalive() as side:
+            for _ in range(10):
+                await trio.sleep(10)
+                side.wire.undelivered = CHUNK - 1000
+                await trio.sleep(1)
+                side.wire.undelivered = 0
+
+            assert [40] == side.deaths
 
     async def test_it_reads_no_more(self, autojump_clock: MockClock) -> None:
         """When it stops, it is gone as quickly as any other."""

@@ -17,9 +17,9 @@ class Echo:
     __slots__ = ("_publisher", "dropped", "is_heard", "queued")
 
     def __init__(self) -> None:
-        self.queued = 0
-        self.dropped = 0
-        self.is_heard = False
+        self.queued: int = 0
+        self.dropped: int = 0
+        self.is_heard: bool = False
         self._publisher = trio.lowlevel.ParkingLot()
 
     def hear(self, queued: int, dropped: int) -> None:

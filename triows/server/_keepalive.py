@@ -12,7 +12,7 @@ from triows._timer import Timer
 from triows.server._frames import encode_ping
 from triows.server._line import Line
 from triows.server._outgoing import Outgoing
-from triows.server._wire import Wire
+from triows.server._wire import CHUNK, Wire
 
 _PING = "ping_interval"
 
@@ -121,7 +121,8 @@ class Keepalive:
             return
         self._heard_before = self._peer.heard
         delivered = self._wire.delivered()
-        has_more = self._wire.is_blocked or delivered < self._wire.written
+        # Less may just be on its way, to a kernel that takes it for a peer that is stuck.
+        has_more = self._wire.is_blocked or self._wire.written - delivered > CHUNK
         self._delivered_before = delivered if has_more else None
         if now >= self._sent_at + self._interval:
             self._ping(now)
