@@ -27,6 +27,9 @@ from triows.server._wire import Wire
 
 _WRITE = "send_timeout"
 
+_ON_ITS_WAY = 0.05
+"""The part of `send_timeout` in which what the peer's kernel takes may just be what arrives."""
+
 
 class Outgoing:
     """Sends messages and frames over a wire, and notices a peer that does not read.
@@ -190,14 +193,15 @@ class Outgoing:
             self._watchdog = Watchdog(
                 self._timer,
                 _WRITE,
-                self._limits.send_timeout,
+                self._limits.send_timeout * (1 - _ON_ITS_WAY),
                 # After the end `close_timeout` is what bounds it.
                 is_busy=lambda: self._wire.is_blocked and self._line.closed is None,
                 progress=self._wire.delivered,
                 bark=self._give_up,
             )
         if not self._watchdog.is_awake:
-            self._watchdog.wake()
+            begin = trio.current_time() + self._limits.send_timeout * _ON_ITS_WAY
+            self._timer.set(_WRITE, begin, self._watchdog.wake)
 
     def _give_up(self) -> None:
         reason = f"peer has not read for {self._limits.send_timeout:g} s"
