@@ -1,7 +1,6 @@
 """Connections of a server: what the config makes of them, and how all of them end."""
 
 import logging
-from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -10,11 +9,9 @@ import trio.testing
 from hypercorn.config import Config
 from hypercorn.logging import Logger
 from websockets.frames import Opcode
-from websockets.trio.client import ClientConnection
 
 from tests.e2e.clients import Closed, Refused, encode, read_to_end
 from tests.server.serving import (
-    Running,
     accesses,
     each_way,
     for_websockets,
@@ -24,11 +21,12 @@ from tests.server.serving import (
     serving,
 )
 from tests.server.wires import MemoryWire
-from tests.support import lines, tracebacks
+from tests.support import tracebacks
 from triows import App, Drain, Limits, websocket
 from triows._types import Receive, Scope, Send
 from triows.server._connections import Connections
 from triows.server._request_head import parse_head
+from triows.server._roster import Roster
 from triows.server._wheel import Wheel
 
 
@@ -358,85 +356,8 @@ class TestFailures:
         assert [Closed(1001)] == ends
 
 
-async def ends_of(running: Running, count: int) -> list[tuple[float, int]]:
-    """Connect that often, stop the server, and return when each was closed, and how."""
-    ends = []
-
-    async def see_end(peer: ClientConnection) -> None:
-        code = (await read_to_end(peer)).code
-        ends.append((round(trio.current_time() - stopped_at, 1), code))
-
-    async with AsyncExitStack() as stack:
-        peers = [await stack.enter_async_context(running.connect()) for _ in range(count)]
-        stopped_at = trio.current_time()
-        running.stop()
-        async with trio.open_nursery() as nursery:
-            for peer in peers:
-                nursery.start_soon(see_end, peer)
-    return sorted(ends)
-
-
 class TestDrain:
-    """All connections are closed, in batches."""
-
-    @each_way
-    async def test_batches(
-        self,
-        way: str,
-        loopback_clock: trio.testing.MockClock,
-        caplog: pytest.LogCaptureFixture,
-    ) -> None:
-        """So many at a time, and a pause between; the log has one line of it."""
-        caplog.set_level(logging.INFO)
-        drain = Drain(batch=2, interval=1)
-
-        async with serving(echo_app, way, drain=drain) as running:
-            ends = await ends_of(running, 5)
-
-        assert [(0, 1001), (0, 1001), (1, 1001), (1, 1001), (2, 1001)] == ends
-        assert ["server draining: 5 connections"] == lines(caplog, logging.INFO)
-
-    async def test_one_batch(self, loopback_clock: trio.testing.MockClock) -> None:
-        """With room for all there is no pause."""
-        drain = Drain(batch=2, interval=1000, code=4000)
-
-        async with serving(echo_app, drain=drain) as running:
-            assert [(0, 4000), (0, 4000)] == await ends_of(running, 2)
-
-    async def test_who_has_gone(self, loopback_clock: trio.testing.MockClock) -> None:
-        """When nobody is left of those that wait, there are no more pauses; also in the midst."""
-        drain = Drain(batch=1, interval=1000)
-
-        async with serving(echo_app, drain=drain) as running, AsyncExitStack() as stack:
-            peers = [await stack.enter_async_context(running.connect()) for _ in range(4)]
-            stopped_at = trio.current_time()
-            running.stop()
-            assert 1001 == (await read_to_end(peers[0])).code
-            for peer in reversed(peers):
-                await trio.sleep(1)
-                await peer.aclose()
-        assert 4 == round(trio.current_time() - stopped_at)
-
-    async def test_whose_handler_stays(self, loopback_clock: trio.testing.MockClock) -> None:
-        """Who has closed already is in no batch, though the handler is still busy."""
-        app = App(__name__)
-
-        @app.websocket("/busy")
-        async def busy() -> None:
-            await websocket.accept()
-            await websocket.draining
-            await trio.sleep(3)
-
-        @app.websocket("/")
-        async def handler() -> None:
-            async for _ in websocket:
-                pass
-
-        async with serving(app, drain=Drain(batch=1, interval=1)) as running:
-            for _ in range(5):
-                async with running.connect("/busy"):
-                    pass
-            assert [(0, 1001)] == await ends_of(running, 1)
+    """All connections are closed; in which order is told by `test_roster`."""
 
     async def test_a_connection_that_has_ended_meanwhile(
         self, loopback_clock: trio.testing.MockClock
@@ -489,7 +410,8 @@ class TestBehindTheHead:
 
     async def test_a_failure_there(self) -> None:
         """A connection that could not begin is none: nobody waits for it at the end."""
-        connections = Connections(echo_app, Config(), Wheel(), state={}, compression=None)
+        roster = Roster()
+        connections = Connections(echo_app, Config(), Wheel(), roster, state={}, compression=None)
         with pytest.raises(LookupError):
             connections.open(
                 parse_head(handshake()),
@@ -501,4 +423,4 @@ class TestBehindTheHead:
                 rest=b"early",
             )
 
-        assert 0 == len(connections)
+        assert 0 == len(roster)

@@ -1,6 +1,5 @@
-"""The WebSocket connections that a server has, each in a task of its own."""
+"""The WebSocket connections of the fast lane, each in a task of its own."""
 
-from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -16,10 +15,10 @@ from triows._native import EXTENSION, Offer
 from triows._types import Address, ASGIApp, Scope
 from triows.server._bounds import limits_of
 from triows.server._channel import Channel
-from triows.server._drain import Drain
 from triows.server._handshake import check_handshake, websocket_scope
 from triows.server._opening import Compression, Opening
 from triows.server._request_head import BadRequest, RequestHead
+from triows.server._roster import Roster
 from triows.server._server_headers import ServerHeaders
 from triows.server._transport import ServerTransport
 from triows.server._wheel import Wheel, WheelTimer
@@ -33,6 +32,7 @@ class Connections:
         app: The ASGI app.
         config: Hypercorn's; the bounds of apps that bring none of their own are in it.
         wheel: Keeps the deadlines of all connections.
+        roster: Has all connections.
         state: What the lifespan has yielded.
         compression: What is agreed to, if a client asks for it.
 
@@ -48,6 +48,7 @@ class Connections:
         app: ASGIApp,
         config: Config,
         wheel: Wheel,
+        roster: Roster,
         *,
         state: dict[str, object],
         compression: Compression | None,
@@ -55,15 +56,11 @@ class Connections:
         self._app = app
         self._config = config
         self._wheel = wheel
+        self._roster = roster
         self._state = state
         self._compression = compression
         self._limits = limits_of(config)
         self.headers = ServerHeaders(self._make_headers)
-        self._live: dict[ServerTransport, None] = {}  # in the order in which they came
-        self._changed = trio.lowlevel.ParkingLot()
-
-    def __len__(self) -> int:
-        return len(self._live)
 
     def open(
         self,
@@ -113,7 +110,7 @@ class Connections:
         wire.user = transport
         if rest:
             transport.take(rest)
-        self._live[transport] = None
+        self._roster.add(transport)
         return partial(self._serve, transport, timer, channel, scope)
 
     def _make_headers(self) -> RawHeaders:
@@ -147,8 +144,7 @@ class Connections:
             # Cancelled, it has said its farewell, or does it now.
             transport.leave()
             self._wheel.discard(timer)
-            del self._live[transport]
-            self._changed.unpark_all()
+            self._roster.remove(transport)
 
     async def _log_access(self, scope: Any, status: int, seconds: float) -> None:
         # Its types name every kind of scope; ours are of any ASGI app.
@@ -158,29 +154,3 @@ class Connections:
         except Exception as exc:
             # `logger_class` may be anybody's.
             log_failure("the access log failed", failure=exc)
-
-    # The end
-
-    async def wait_none(self) -> None:
-        """Wait until there is no connection."""
-        while self._live:
-            await self._changed.park()
-
-    async def close_all(self, drain: Drain) -> None:
-        """Close all connections, in batches, until nobody is left of those that wait."""
-        waiting = deque(self._live)
-        while waiting:
-            left = drain.batch
-            while left and _drop_gone(waiting):
-                waiting.popleft().dismiss(drain.code, drain.reason)
-                left -= 1
-            with trio.move_on_after(drain.interval):
-                while _drop_gone(waiting):
-                    await self._changed.park()
-
-
-def _drop_gone(waiting: deque[ServerTransport]) -> bool:
-    """Forget who has ended, up to the first who has not; return whether there is one."""
-    while waiting and waiting[0].closed is not None:
-        waiting.popleft()
-    return bool(waiting)

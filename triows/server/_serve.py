@@ -22,6 +22,7 @@ from triows.server._lifespan import Lifespan, open_lifespan
 from triows.server._opening import Compression
 from triows.server._pump import HAS_EPOLL, Pump
 from triows.server._reception import Reception
+from triows.server._roster import Roster
 from triows.server._sockets import name_of, open_sockets
 from triows.server._wheel import Wheel
 
@@ -126,7 +127,7 @@ class Server:
         started: Started,
     ) -> None:
         config = self._config
-        wheel = Wheel()
+        wheel, roster = Wheel(), Roster()
         with open_sockets(config, sockets) as opened:
             context = config.create_ssl_context()
             if opened.secure_sockets and context is None:
@@ -135,15 +136,22 @@ class Server:
                 open_lifespan(self._app, config.startup_timeout, config.shutdown_timeout) as life,
                 _open_pump(wheel, has_epoll=self._has_epoll) as pump,
             ):
+                connections = Connections(
+                    self._app,
+                    config,
+                    wheel,
+                    roster,
+                    state=life.state,
+                    compression=self._compression,
+                )
                 service = Service(
                     config,
                     life,
                     wheel=wheel,
                     pump=pump,
+                    roster=roster,
                     bridge=Bridge(self._app, config, life.state),
-                    connections=Connections(
-                        self._app, config, wheel, state=life.state, compression=self._compression
-                    ),
+                    connections=connections,
                 )
                 await service.run(opened, context, trigger, drain, started)
 
@@ -158,6 +166,7 @@ class Service:
         *,
         wheel: Wheel,
         pump: Pump | None,
+        roster: Roster,
         bridge: Bridge,
         connections: Connections,
     ) -> None:
@@ -165,6 +174,7 @@ class Service:
         self._lifespan = lifespan
         self._wheel = wheel
         self._pump = pump
+        self._roster = roster
         self._bridge = bridge
         self._connections = connections
 
@@ -236,13 +246,13 @@ class Service:
         """Let the connections go, those of hypercorn's too; at the end cancel what is left."""
         if self._lifespan.failed.is_set():
             drain = replace(drain, notice=0, code=INTERNAL_ERROR, reason="")
-        if self._connections:
-            error_log.info("server draining: %d connections", len(self._connections))
+        if self._roster:
+            error_log.info("server draining: %d connections", len(self._roster))
         self._lifespan.draining.set()
         await self._bridge.close_idle()
         with trio.move_on_after(drain.notice):
-            await self._connections.wait_none()
-        await self._connections.close_all(drain)
+            await self._roster.wait_none()
+        await self._roster.close_all(drain)
 
         def give_up() -> None:
             nursery.cancel_scope.cancel(reason=drain.reason)
