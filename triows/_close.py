@@ -5,6 +5,9 @@ from dataclasses import dataclass
 MAX_REASON = 123
 """Bytes: a control frame carries at most 125, and the code takes two (RFC 6455 §5.5)."""
 
+BY_PEER = "triows.by_peer"
+"""In a `websocket.disconnect`: False where the server ended the connection; others do not say."""
+
 NORMAL = 1000
 GOING_AWAY = 1001
 UNSUPPORTED_DATA = 1003

@@ -45,6 +45,15 @@ def test_departure_of_the_peer(event: Event, code: int, reason: str) -> None:
     assert CloseInfo(code, reason, by_peer=True, clean=None) == link.closed
 
 
+def test_an_end_by_the_server() -> None:
+    """Our own server says so when it was not the peer who ended the connection."""
+    link = Link()
+
+    link.depart({**disconnect(code=1001, reason="draining"), "triows.by_peer": False})
+
+    assert CloseInfo(1001, "draining", by_peer=False) == link.closed
+
+
 def test_departure_is_announced_once() -> None:
     """Only the first departure is told, and by then the state is what it will be."""
     link = Link()

@@ -15,7 +15,16 @@ import pytest
 import trio
 
 from benchmarks.client import GOODBYE, open_websockets
-from tests.e2e.clients import Closed, connect, drain, open_upgraded, read_to_end
+from tests.e2e.clients import (
+    Closed,
+    connect,
+    drain,
+    open_socket,
+    open_upgraded,
+    read_head,
+    read_to_end,
+    upgrade,
+)
 from tests.e2e.servers import ROOT, STOP_TIMEOUT, Server, running
 
 pytestmark = pytest.mark.timeout(60)
@@ -25,6 +34,8 @@ CLIENTS = 500
 APP = "tests.e2e.apps.draining:app"
 GOING_AWAY = b"\x88\x11\x03\xe9server draining"
 """The close frame that all of them see: 1001 (RFC 6455 §5.5.1)."""
+
+NOT_FOUND = b"Not Found\n"
 
 CLOSE_TIMEOUT = 0.5
 """Seconds, in the app."""
@@ -78,6 +89,36 @@ async def test_five_hundred_clients() -> None:
     assert server.log.count("finished while the pool was open") == CLIENTS
     assert server.log.count('"WS /finishes" 101 1001') == CLIENTS
     assert server.log.rindex("finished while") < server.log.index("the pool is closed")
+    assert server.failures == []
+    assert "WARNING" not in server.log
+
+
+async def test_clients_on_hypercorns_side() -> None:
+    """Those that have asked for something before they upgrade are let go like all others."""
+    ends: list[bytes] = []
+    async with running(APP, folder=ROOT) as server, trio.open_nursery() as nursery:
+
+        async def visit(task_status: trio.TaskStatus[None]) -> None:
+            async with open_socket(server) as stream:
+                await stream.send_all(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert "HTTP/1.1 404" in await read_head(stream)
+                assert await stream.receive_some(len(NOT_FOUND)) == NOT_FOUND
+                await stream.send_all(upgrade(server, "/finishes"))
+                assert "HTTP/1.1 101" in await read_head(stream)
+                task_status.started()
+                ends.append(await stream.receive_some(len(GOING_AWAY)))
+                await stream.send_all(GOODBYE)
+                assert await stream.receive_some(1) == b""
+
+        for _ in range(20):
+            await nursery.start(visit)
+        taken = await server.stop()
+
+    assert ends == [GOING_AWAY] * 20
+    assert taken < SLACK
+    assert server.log.count("server draining: 20 connections") == 1
+    assert server.log.count("finished while the pool was open") == 20
+    assert server.log.count('"WS /finishes" 101 1001') == 20
     assert server.failures == []
     assert "WARNING" not in server.log
 

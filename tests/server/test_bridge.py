@@ -13,7 +13,6 @@ import h2.config
 import h2.connection
 import h2.events
 import h2.settings
-import h11
 import httpx
 import pytest
 import trio
@@ -23,6 +22,7 @@ from hypercorn.config import Config
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 from websockets.frames import Frame, Opcode
 
+from tests.server.bridges import H2Client, HTTPClient, served
 from tests.support import lines
 from triows._types import ASGIApp, Receive, Scope, Send
 from triows.server._bridge import (
@@ -35,6 +35,7 @@ from triows.server._bridge import (
     TLSReplayStream,
     Turns,
 )
+from triows.server._roster import Roster
 
 Contexts: TypeAlias = tuple[ssl.SSLContext, ssl.SSLContext]
 
@@ -77,43 +78,6 @@ async def echo(receive: Receive, send: Send) -> None:
     await send({"type": "websocket.accept"})
     while (event := await receive())["type"] == "websocket.receive":
         await send({"type": "websocket.send", "text": event["text"]})
-
-
-@asynccontextmanager
-async def served(bridge: Bridge, already_read: bytes = b"") -> AsyncGenerator[trio.SocketStream]:
-    """Have one connection served around a block, which gets the client's end, and to its end."""
-    ours, theirs = trio.socket.socketpair()
-    with trio.fail_after(60):
-        async with trio.open_nursery() as nursery, trio.SocketStream(theirs) as client:
-            nursery.start_soon(  # noqa: ASYNC113  # its end is waited for, not its start
-                bridge.serve, trio.SocketStream(ours), already_read
-            )
-            yield client
-
-
-class HTTPClient:
-    """A client of HTTP/1.1 over a stream, made of h11."""
-
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self._stream = stream
-        self._h11 = h11.Connection(h11.CLIENT)
-
-    async def post(self, path: str, body: bytes = b"", *, is_sent: bool = False) -> bytes:
-        """Make a request, which may be sent already, and return the body of the response."""
-        headers = [("Host", "example.org"), ("Content-Length", str(len(body)))]
-        request = h11.Request(method="POST", target=path, headers=headers)
-        data = [self._h11.send(event) for event in (request, h11.Data(body), h11.EndOfMessage())]
-        if not is_sent:
-            await self._stream.send_all(b"".join(part for part in data if part))
-        received = b""
-        self._h11.receive_data(await self._stream.receive_some())
-        while not isinstance(event := self._h11.next_event(), h11.EndOfMessage):
-            if event is h11.NEED_DATA:
-                self._h11.receive_data(await self._stream.receive_some())
-            elif isinstance(event, h11.Data):
-                received += event.data
-        self._h11.start_next_cycle()
-        return received
 
 
 async def is_at_end(stream: trio.SocketStream) -> bool:
@@ -284,7 +248,7 @@ async def asked_for(request: bytes) -> list[int]:
 
     stream.receive_some = spy  # type: ignore[method-assign]
     async with trio.open_nursery() as nursery, trio.SocketStream(theirs) as client:
-        nursery.start_soon(Bridge(app, Config(), {}).serve, stream, b"")  # noqa: ASYNC113
+        nursery.start_soon(Bridge(app, Config(), {}, Roster()).serve, stream, b"")  # noqa: ASYNC113
         await client.send_all(request)
         received = b""
         with trio.fail_after(60):
@@ -298,7 +262,7 @@ class TestHTTP:
 
     async def test_keep_alive(self) -> None:
         """A connection has as many requests as the client likes."""
-        async with served(Bridge(app, Config(), {})) as stream:
+        async with served(Bridge(app, Config(), {}, Roster())) as stream:
             client = HTTPClient(stream)
 
             assert b"/first a" == await client.post("/first", b"a")
@@ -307,7 +271,7 @@ class TestHTTP:
     @pytest.mark.parametrize("cut", range(0, len(REQUEST) + 1, 3))
     async def test_bytes_already_read(self, cut: int) -> None:
         """However much of the request was read before, hypercorn reads it whole."""
-        async with served(Bridge(app, Config(), {}), REQUEST[:cut]) as stream:
+        async with served(Bridge(app, Config(), {}, Roster()), REQUEST[:cut]) as stream:
             client = HTTPClient(stream)
             if cut < len(REQUEST):
                 await stream.send_all(REQUEST[cut:])
@@ -325,7 +289,7 @@ class TestHTTP:
             await app(scope, receive, send)
 
         state = {"database": "open"}
-        bridge = Bridge(look, Config(), state)
+        bridge = Bridge(look, Config(), state, Roster())
 
         async def serve(stream: trio.SocketStream) -> None:
             await bridge.serve(stream, b"")
@@ -348,7 +312,10 @@ class TestHTTP:
 
     async def test_a_websocket_after_a_request(self) -> None:
         """An upgrade on a kept-alive connection opens a WebSocket, which hypercorn serves."""
-        async with served(Bridge(app, Config(), {})) as stream, trio.open_nursery() as nursery:
+        async with (
+            served(Bridge(app, Config(), {}, Roster())) as stream,
+            trio.open_nursery() as nursery,
+        ):
             await HTTPClient(stream).post("/first")
             websocket = await wrap_client_stream(nursery, stream, "example.org", "/chat")
             async with websocket:
@@ -360,7 +327,7 @@ class TestHTTP:
         """A connection waits for a request as long as the config says."""
         config = Config()
         config.keep_alive_timeout = 7
-        async with served(Bridge(app, config, {})) as stream:
+        async with served(Bridge(app, config, {}, Roster())) as stream:
             await HTTPClient(stream).post("/")
             started = trio.current_time()
 
@@ -390,7 +357,7 @@ class TestHTTP:
 
         config = Config()
         config.keep_alive_timeout = 7
-        async with served(Bridge(listening, config, {})) as stream:
+        async with served(Bridge(listening, config, {}, Roster())) as stream:
             client = HTTPClient(stream)
             assert b"x" == await client.post("/first")
             assert b"x" == await client.post("/second")
@@ -401,36 +368,6 @@ class TestHTTP:
             assert 7 == pytest.approx(trio.current_time() - started)
 
 
-class H2Client:
-    """A client of HTTP/2 over a stream, made of h2."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
-        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
-        self.h2.initiate_connection()
-
-    async def flush(self) -> None:
-        """Send what h2 has to send."""
-        await self._stream.send_all(self.h2.data_to_send())
-
-    async def open(self, stream_id: int, *, ends: bool, **headers: str) -> None:
-        """Begin a request; names are those of pseudo-headers."""
-        pairs = [(f":{name}", value) for name, value in headers.items()]
-        pairs += [(":scheme", "http"), (":path", "/chat"), (":authority", "example.org")]
-        if not ends:
-            pairs.append(("sec-websocket-version", "13"))
-        self.h2.send_headers(stream_id, pairs, end_stream=ends)
-        await self.flush()
-
-    async def wait_for(self, kind: type[Any]) -> Any:
-        """Return the next event of a type, and skip others."""
-        while True:
-            for event in self.h2.receive_data(bytes(await self._stream.receive_some())):
-                if isinstance(event, kind):
-                    await self.flush()
-                    return event
-
-
 class TestHTTP2:
     """Clients that know that HTTP/2 is spoken here."""
 
@@ -439,7 +376,7 @@ class TestHTTP2:
         """The preface alone is enough, wherever it was cut (RFC 9113 §3.3)."""
         nowhere, _ = trio.testing.memory_stream_pair()
         preface = H2Client(nowhere).h2.data_to_send()
-        async with served(Bridge(app, Config(), {}), preface[:cut]) as stream:
+        async with served(Bridge(app, Config(), {}, Roster()), preface[:cut]) as stream:
             client = H2Client(stream)
             client.h2.clear_outbound_data_buffer()
             await stream.send_all(preface[cut:])
@@ -449,7 +386,7 @@ class TestHTTP2:
 
     async def test_websocket(self) -> None:
         """A WebSocket is a stream of the connection (RFC 8441)."""
-        async with served(Bridge(app, Config(), {})) as stream:
+        async with served(Bridge(app, Config(), {}, Roster())) as stream:
             client = H2Client(stream)
             await client.flush()
             settings = await client.wait_for(h2.events.RemoteSettingsChanged)
@@ -465,7 +402,7 @@ class TestHTTP2:
     async def test_a_client_that_left(self, autojump_clock: trio.testing.MockClock) -> None:
         """The window of its stream never opens: what waits for that is cancelled after a grace."""
         began = trio.current_time()
-        async with served(Bridge(flood, Config(), {})) as stream:
+        async with served(Bridge(flood, Config(), {}, Roster())) as stream:
             client = H2Client(stream)
             await client.open(1, ends=True, method="GET")
             await client.wait_for(h2.events.DataReceived)
@@ -484,7 +421,7 @@ async def serving_tls(
         context: The server's.
         peeked: Bytes of each connection that are read before it goes over the bridge.
     """
-    bridge = Bridge(application, Config(), {})
+    bridge = Bridge(application, Config(), {}, Roster())
 
     async def serve(stream: trio.SSLStream[trio.SocketStream]) -> None:
         await stream.do_handshake()
@@ -544,7 +481,7 @@ class TestIsolation:
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         """A header that hypercorn fails at is a line in the log; the bystander goes on."""
-        bridge = Bridge(app, Config(), {})
+        bridge = Bridge(app, Config(), {}, Roster())
         hostile = (
             b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
             b"Sec-WebSocket-Protocol: \xff\r\n\r\n"
@@ -560,7 +497,7 @@ class TestIsolation:
     async def test_a_client_that_never_reads(self, autojump_clock: trio.testing.MockClock) -> None:
         """It is cut off after `send_timeout`, however much there is to send."""
         started = trio.current_time()
-        async with served(Bridge(flood, Config(), {}, send_timeout=8), REQUEST) as stream:
+        async with served(Bridge(flood, Config(), {}, Roster(), send_timeout=8), REQUEST) as stream:
             await trio.sleep(11)
 
             received = 0
@@ -577,7 +514,7 @@ class TestIsolation:
         self, contexts: Contexts, autojump_clock: trio.testing.MockClock
     ) -> None:
         """TLS makes no difference."""
-        bridge = Bridge(flood, Config(), {}, send_timeout=8)
+        bridge = Bridge(flood, Config(), {}, Roster(), send_timeout=8)
         async with secured(contexts) as stream, trio.open_nursery() as nursery:
             nursery.start_soon(bridge.serve, stream, REQUEST)
             await trio.sleep(7)
@@ -591,7 +528,7 @@ class TestIsolation:
         ours, theirs = trio.socket.socketpair()
         async with trio.SocketStream(theirs) as client:
             async with trio.open_nursery() as nursery:
-                bridge = Bridge(app, Config(), {})
+                bridge = Bridge(app, Config(), {}, Roster())
                 nursery.start_soon(bridge.serve, trio.SocketStream(ours), b"")
                 await HTTPClient(client).post("/")
                 nursery.cancel_scope.cancel()
@@ -617,7 +554,9 @@ class TestIsolation:
                 if piece:
                     nursery.start_soon(read_slowly)
                 with trio.move_on_after(1):
-                    await Bridge(flood, Config(), {}).serve(trio.SocketStream(ours), REQUEST)
+                    await Bridge(flood, Config(), {}, Roster()).serve(
+                        trio.SocketStream(ours), REQUEST
+                    )
                 nursery.cancel_scope.cancel()
 
         assert 1 + FAREWELL == trio.current_time()
@@ -629,7 +568,7 @@ class TestIsolation:
         async with secured(contexts) as stream:
             began = trio.current_time()
             with trio.move_on_after(1):
-                await Bridge(flood, Config(), {}).serve(stream, REQUEST)
+                await Bridge(flood, Config(), {}, Roster()).serve(stream, REQUEST)
 
             assert began + 1 + FAREWELL == trio.current_time()
             assert -1 == stream.transport_stream.socket.fileno()
@@ -640,7 +579,7 @@ class TestIsolation:
     ) -> None:
         """A connection whose client has gone is over, and no error: nobody waits for more."""
         started = trio.current_time()
-        async with served(Bridge(app, Config(), {}), already_read):
+        async with served(Bridge(app, Config(), {}, Roster()), already_read):
             await trio.sleep(1)
 
         assert 1 == trio.current_time() - started
@@ -653,7 +592,7 @@ class TestEnds:
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
         """Whoever waits for a next request is not waited for."""
-        bridge = Bridge(app, Config(), {})
+        bridge = Bridge(app, Config(), {}, Roster())
         async with served(bridge) as fresh, served(bridge) as used:
             await HTTPClient(used).post("/")
             started = trio.current_time()
@@ -672,7 +611,7 @@ class TestEnds:
             await trio.sleep(3)
             await app(scope, receive, send)
 
-        bridge = Bridge(slow, Config(), {})
+        bridge = Bridge(slow, Config(), {}, Roster())
         async with served(bridge, REQUEST) as stream:
             await trio.sleep(1)
             await bridge.close_idle()
@@ -681,8 +620,8 @@ class TestEnds:
             assert await is_at_end(stream)
 
     async def test_websockets_stay(self, autojump_clock: trio.testing.MockClock) -> None:
-        """A WebSocket is never idle in that sense: its handler is told otherwise."""
-        bridge = Bridge(app, Config(), {})
+        """A WebSocket is never idle in that sense: it is let go by the roster."""
+        bridge = Bridge(app, Config(), {}, Roster())
         async with served(bridge) as stream, trio.open_nursery() as nursery:
             websocket: WebSocketConnection
             websocket = await wrap_client_stream(nursery, stream, "example.org", "/chat")
@@ -700,7 +639,7 @@ class TestEnds:
         config = Config()
         config.max_requests = 2
         config.max_requests_jitter = 0
-        bridge = Bridge(app, config, {})
+        bridge = Bridge(app, config, {}, Roster())
         async with served(bridge) as stream:
             client = HTTPClient(stream)
             for _ in range(2):

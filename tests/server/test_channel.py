@@ -95,7 +95,12 @@ class TestMessages:
             {"type": "websocket.receive", "bytes": b"bytes", "text": None},
             {"type": "websocket.receive", "bytes": None, "text": ""},
             {"type": "websocket.receive", "bytes": b"", "text": None},
-            {"type": "websocket.disconnect", "code": 4001, "reason": "bye"},
+            {
+                "type": "websocket.disconnect",
+                "code": 4001,
+                "reason": "bye",
+                "triows.by_peer": True,
+            },
         ] == app.events
 
     @each_way
@@ -166,7 +171,7 @@ class TestDisconnect:
                 await stream.send_all(frame or b"\x81")
             await app.is_done.wait()
 
-        assert {"type": "websocket.disconnect", "code": code, "reason": ""} == app.events[-1]
+        assert (code, "") == (app.events[-1]["code"], app.events[-1]["reason"])
 
     async def test_a_reset(self, loopback_clock: trio.testing.MockClock) -> None:
         """A peer whose process died is 1006 too."""
@@ -306,7 +311,14 @@ class TestClose:
         async with serving(accepting(script)) as running:
             assert Closed(4000, "mine") == await running.see()
 
-        assert [{"type": "websocket.disconnect", "code": 4000, "reason": "mine"}] == received
+        assert [
+            {
+                "type": "websocket.disconnect",
+                "code": 4000,
+                "reason": "mine",
+                "triows.by_peer": False,
+            }
+        ] == received
 
     @each_way
     async def test_before_the_accept(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import trio
 
-from triows._close import ABNORMAL, NO_STATUS, CloseInfo
+from triows._close import ABNORMAL, BY_PEER, NO_STATUS, CloseInfo
 from triows._errors import ConnectionClosed, PeerError
 from triows._logs import error_log
 from triows._types import Event
@@ -69,11 +69,16 @@ class Link:
         return ConnectionClosed(self.closed, self.owner)
 
     def depart(self, event: Event = GONE) -> None:
-        """Hear that the peer is gone: by the server's event, or without a word."""
+        """Hear that the peer is gone, by the server's event, or that the server ended it."""
         self.is_departed = True
         code = event.get("code")
-        reason = event.get("reason") or ""
-        self._end(CloseInfo(NO_STATUS if code is None else code, reason, by_peer=True))
+        self._end(
+            CloseInfo(
+                NO_STATUS if code is None else code,
+                event.get("reason") or "",
+                by_peer=event.get(BY_PEER, True),
+            )
+        )
 
     def fail(self, fault: PeerError) -> None:
         """End the connection for what the peer did (RFC 6455 §7.1.7); it must be told yet."""

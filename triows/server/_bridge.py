@@ -11,7 +11,6 @@ from random import randint
 from typing import Any, TypeAlias
 
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.trio.tcp_server import TCPServer
@@ -20,7 +19,9 @@ from hypercorn.trio.worker_context import WorkerContext
 from triows._guard import GuardedServer
 from triows._limits import Limits
 from triows._turnstile import Turnstile
-from triows._types import ASGIApp
+from triows._types import ASGIApp, Receive, Scope, Send
+from triows.server._bridged import Bridged
+from triows.server._roster import Roster
 from triows.server._wire import RESET
 
 TLSStream: TypeAlias = trio.SSLStream[trio.SocketStream]
@@ -186,6 +187,7 @@ class Bridge:
         app: Any ASGI 3 app.
         config: What it says of HTTP holds as under hypercorn.
         state: Of the lifespan; each connection gets a shallow copy.
+        roster: Has the WebSockets.
         send_timeout: Seconds that a write may make no progress; then the connection is cut.
 
     Attributes:
@@ -198,14 +200,14 @@ class Bridge:
         app: ASGIApp,
         config: Config,
         state: dict[str, Any],
+        roster: Roster,
         *,
         send_timeout: float = Limits().send_timeout,
     ) -> None:
-        # hypercorn's types name every event; ours are of any ASGI app.
-        anything: Any = app
-        self._app = ASGIWrapper(anything)
+        self._app = app
         self._config = config
         self._state = state
+        self._roster = roster
         self._send_timeout = send_timeout
         self._turns = Turns()
         self._context = WorkerContext(_max_requests_of(config))
@@ -232,7 +234,7 @@ class Bridge:
                 await GuardedServer(
                     Connection,
                     self._send_timeout,
-                    self._app,
+                    self._call,
                     self._config,
                     self._context,
                     state,
@@ -242,10 +244,21 @@ class Bridge:
             # Cancelled, hypercorn leaves the socket to the garbage collector.
             await trio.aclose_forcefully(stream)
 
+    async def _call(self, scope: Scope, receive: Receive, send: Send, *_: object) -> None:
+        if scope["type"] != "websocket":
+            await self._app(scope, receive, send)
+            return
+        connection = Bridged(scope, receive, send)
+        self._roster.add(connection)
+        try:
+            await connection.run(self._app)
+        finally:
+            self._roster.remove(connection)
+
     async def close_idle(self) -> None:
         """Close the connections that wait for a request now, and the others after their response.
 
-        WebSockets are left alone. To be called when there will be no more connections:
+        WebSockets are left to the roster. To be called when there will be no more connections:
         one that is served afterwards may be closed before it is answered.
         """
         await self._context.terminated.set()

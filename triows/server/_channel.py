@@ -7,7 +7,15 @@ import logging
 
 import trio
 
-from triows._close import ABNORMAL, INTERNAL_ERROR, NORMAL, CloseInfo, check_code, cut_reason
+from triows._close import (
+    ABNORMAL,
+    BY_PEER,
+    INTERNAL_ERROR,
+    NORMAL,
+    CloseInfo,
+    check_code,
+    cut_reason,
+)
 from triows._errors import ConnectionClosed, StateError
 from triows._headers import RawHeaders
 from triows._limits import Limits
@@ -89,6 +97,7 @@ class Channel:
                 "type": "websocket.disconnect",
                 "code": exc.info.code,
                 "reason": exc.info.reason,
+                BY_PEER: exc.info.by_peer,
             }
         if isinstance(message, str):
             return {"type": "websocket.receive", "bytes": None, "text": message}

@@ -150,7 +150,7 @@ class Server:
                     wheel=wheel,
                     pump=pump,
                     roster=roster,
-                    bridge=Bridge(self._app, config, life.state),
+                    bridge=Bridge(self._app, config, life.state, roster),
                     connections=connections,
                 )
                 await service.run(opened, context, trigger, drain, started)
