@@ -20,19 +20,21 @@ class Echo:
         self.queued: int = 0
         self.dropped: int = 0
         self.is_heard: bool = False
-        self._publisher = trio.lowlevel.ParkingLot()
+        self._publisher: trio.lowlevel.ParkingLot | None = None  # most never wait
 
     def hear(self, queued: int, dropped: int) -> None:
         """Hear that it was handed on."""
         self.queued, self.dropped, self.is_heard = queued, dropped, True
-        self._publisher.unpark_all()
+        self.give_up()
 
     def give_up(self) -> None:
         """Let nobody wait for it any longer."""
-        self._publisher.unpark_all()
+        if self._publisher is not None:
+            self._publisher.unpark_all()
 
     async def wait(self) -> None:
-        """Wait, while it is not heard, for it to come back or to be given up."""
+        """Wait, while it is not heard, for it to come back or to be given up. One task may."""
+        self._publisher = trio.lowlevel.ParkingLot()
         await self._publisher.park()
 
 

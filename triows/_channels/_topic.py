@@ -147,11 +147,12 @@ class Topic:
         raw: Prepared | None = None
         enveloped: Prepared | None = None
         count = 0
+        exclude = message.exclude
         # A member that is too slow leaves while the others still get it.
-        for name, membership in list(self.members.items()):
-            if name == message.exclude:
+        for membership in list(self.members.values()):
+            # What need not be asked is not, on the way of each delivery: most have no floor.
+            if exclude is not None and membership.port.name == exclude:
                 continue
-            # Most have no floor: not asked, that is a call less on the way of each delivery.
             if membership.floor is not None and not membership.wants(message.position):
                 continue
             if membership.is_held:
