@@ -13,6 +13,7 @@ import trio
 import trustme
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.trio.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from tests.e2e.servers import POLL, START_TIMEOUT, TriowsServer, running
 
@@ -77,7 +78,7 @@ class Site:
         """Connect as a page of that origin does, around a block."""
         stream = await trio.open_unix_socket(self._socket)
         url = f"wss://{self.name}/echo"
-        async with connect(url, stream=stream, ssl=self._context, origin=origin) as peer:
+        async with connect(url, stream=stream, ssl=self._context, origin=Origin(origin)) as peer:
             yield peer
 
 

@@ -308,6 +308,27 @@ async def test_an_app_that_fails(beside: list[Exception]) -> None:
     assert failure is raised.value
 
 
+async def test_an_app_that_fails_when_nobody_waits(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """What it raised is not lost when the goodbye is cancelled."""
+    hypercorn = Hypercorn(is_polite=False)
+
+    async def app(_: Scope, receive: Receive, send: Send) -> None:
+        await accept(receive, send)
+        await receive()
+        raise LookupError("oh")
+
+    connection = Bridged(SCOPE, hypercorn.receive, hypercorn.send)
+    with pytest.RaisesGroup(LookupError):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.run, app)
+            await trio.testing.wait_all_tasks_blocked()
+            connection.dismiss(4001, "moving")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+
+
 class TestDrain:
     """The same with hypercorn, and a client that others wrote."""
 

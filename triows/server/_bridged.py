@@ -49,14 +49,17 @@ class Bridged:
             BaseException: What the app raised, but for `ClientDisconnected` alone.
         """
         failure: BaseException | None = None
-        async with trio.open_nursery() as self._nursery:
-            try:
-                await app(self._scope, self._app_receive, self._app_send)
-            except BaseException as exc:  # noqa: ASYNC103  # raised below
-                failure = exc
-            self._end(NORMAL, "")
-        if failure is not None and not self._is_departure(failure):
-            raise failure
+        try:
+            async with trio.open_nursery() as self._nursery:
+                try:
+                    await app(self._scope, self._app_receive, self._app_send)
+                except BaseException as exc:  # noqa: ASYNC103  # raised below
+                    failure = exc
+                self._end(NORMAL, "")
+        finally:
+            # Also when the goodbye was cancelled: the server is cancelled still, and asks again.
+            if failure is not None and not self._is_departure(failure):
+                raise failure
 
     def _is_departure(self, failure: BaseException) -> bool:
         parts = leaves_of(failure) if isinstance(failure, BaseExceptionGroup) else [failure]
