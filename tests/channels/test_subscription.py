@@ -93,6 +93,24 @@ async def test_too_much_before_the_history(autojump_clock: MockClock) -> None:
     assert 2 == tally.dropped
 
 
+async def test_gaps_before_the_history(autojump_clock: MockClock) -> None:
+    """Those that come while the older ones are awaited stay where they were, too."""
+    there = subscription()
+    there.offer(message(2))
+    there.lapse()
+    there.lapse()
+    there.offer(message(4))
+    there.lapse()
+    there.begin(Position("e", 1), Replay([message(1)], Position("e", 1), is_complete=True))
+    there.offer(message(6))
+
+    for before in (["1", "2"], ["4"]):
+        assert before == await taken(there, len(before))
+        with pytest.raises(SubscriptionLagged, match="may have been lost here"):
+            await there.receive()
+    assert ["6"] == await taken(there, 1)
+
+
 async def test_a_history_that_is_not_complete(autojump_clock: MockClock) -> None:
     """The first call says that something is missing, the next ones go on."""
     there = subscription()

@@ -122,6 +122,7 @@ class MessageSubscription(Subscription[Message]):
     def __init__(self, topic: str, lane: Lane) -> None:
         super().__init__(topic, lane)
         self._early: Outbox[Message] | None = Outbox(WAITING_BYTES)
+        self._early_lapses: list[int] = []  # how many came before each gap
         self._has_missed = False
         self._floor: Position | None = None
 
@@ -134,10 +135,24 @@ class MessageSubscription(Subscription[Message]):
                 self._older.append(None)
             self._older.extend(replay.messages)
         self._floor = floor
-        while early.count:
-            self.offer(early.take())
+        for number in self._early_lapses:
+            self._offer_all(early, number)
+            self.lapse()
+        self._offer_all(early, math.inf)
         if self._has_missed:
             self.lapse()
+
+    def _offer_all(self, early: Outbox[Message], number: float) -> None:
+        """Go on with what is left of the first so many."""
+        while early.holds(number):
+            self.offer(early.take())
+
+    def lapse(self) -> None:
+        """Like `Subscription.lapse`, also behind what waits for the older ones."""
+        if self._early is None:
+            super().lapse()
+        elif self._early_lapses[-1:] != [self._early.number]:
+            self._early_lapses.append(self._early.number)
 
     def offer(self, message: Message) -> bool:
         """Let a message wait, unless it is one that was there before."""
