@@ -211,7 +211,8 @@ class TestTurns:
         chunks = b"1\r\na\r\n" * 10_000 + b"0\r\n\r\n"
         head = b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
-        assert {PIECE} == set(await asked_for(head + chunks))
+        # Beside a piece it may be the rest of a chunk.
+        assert {PIECE, PIECE + 1} >= set(await asked_for(head + chunks))
 
     @pytest.mark.parametrize("framing", [b"Content-Length: 60000", b"Transfer-Encoding: chunked"])
     async def test_a_body_comes_as_it_is(self, framing: bytes) -> None:

@@ -86,14 +86,13 @@ class ReplayStream:
     async def receive_some(self, max_bytes: int) -> bytes | bytearray:
         """Like the stream's own, once the bytes that were read are given back.
 
-        What is to be parsed comes by the `PIECE`, and to one stream after another: between two
-        of them everybody else has a turn. Cancelled then, it loses what was read.
+        Behind what is handed on unparsed comes a `PIECE` at most, and to one stream after another:
+        between two of them everybody else has a turn. Cancelled then, it loses what was read.
         """
         unparsed = self.unparsed()
-        if unparsed > PIECE:
-            return await self._receive(min(unparsed, max_bytes))
-        data = await self._receive(min(PIECE, max_bytes))
-        await self._turns.wait(len(data))
+        data = await self._receive(min(unparsed + PIECE, max_bytes))
+        if len(data) > unparsed:
+            await self._turns.wait(len(data) - unparsed)
         return data
 
     async def _receive(self, max_bytes: int) -> bytes | bytearray:
@@ -170,7 +169,7 @@ class Connection(TCPServer):
         if isinstance(protocol, H2Protocol):
             frame = getattr(protocol.connection.incoming_buffer, "_data", b"")
             is_data = len(frame) > FRAME_TYPE and frame[FRAME_TYPE] == DATA
-            return is_data * (FRAME_HEAD + int.from_bytes(frame[:FRAME_TYPE]) - len(frame))
+            return max(0, is_data * (FRAME_HEAD + int.from_bytes(frame[:FRAME_TYPE]) - len(frame)))
         reader = getattr(protocol.connection, "_reader", None)
         left: int = getattr(reader, "_remaining", 0) or getattr(reader, "_bytes_in_chunk", 0)
         return left
