@@ -1,5 +1,6 @@
 """Lines to the nodes of a real Redis Cluster, whose slots move."""
 
+import logging
 from collections.abc import Generator
 from typing import Any
 from uuid import uuid4
@@ -11,6 +12,7 @@ from tests.brokers.behaviour import ALL, Behaviour, texts, until
 from tests.brokers.listeners import Recorder
 from tests.brokers.redis_cluster import Node, RedisCluster, redis_cluster
 from tests.brokers.redis_server import DURABLE
+from tests.support import lines
 from triows._broker import Broker, BrokerSession, Message
 from triows._errors import BrokerUnavailable
 from triows.brokers import RedisBroker, _redis_cluster, _redis_line
@@ -263,8 +265,13 @@ async def test_a_cluster_that_is_away(
 
 
 @pytest.mark.parametrize("sharded", [False, True])
-async def test_channels_that_do_not_follow_at_once(cluster: RedisCluster, *, sharded: bool) -> None:
-    """They are tried again; one that nobody wants any more is given up when it arrives."""
+async def test_channels_that_do_not_follow_at_once(
+    cluster: RedisCluster, caplog: pytest.LogCaptureFixture, *, sharded: bool
+) -> None:
+    """They are tried again, and the log is told why once, of however many.
+
+    One that nobody wants any more is given up when it arrives.
+    """
     await cluster.wait_started()
     listener = Recorder()
     async with RedisBroker(cluster.url, sharded=sharded).open(listener) as session:
@@ -274,7 +281,11 @@ async def test_channels_that_do_not_follow_at_once(cluster: RedisCluster, *, sha
         home, channel = line._homes[b"triows:{t}:all"], b"triows:{t}:all"
         ended = Line(line._addresses[0], 1, line._hearer)
         ended._is_over = True
-        await line._follow(channel, ended)
+        for _ in range(3):
+            await line._follow(channel, ended)
+        assert ["a channel has not followed its slot yet: the session has ended"] == lines(
+            caplog, logging.WARNING
+        )
         await until(lambda: listener.lapses == ["t"])
         await line._follow(b"unwanted", home)
         assert {channel} == home._wanted.keys()

@@ -21,7 +21,6 @@ from coredis.exceptions import AskError, ClusterDownError, MovedError, TryAgainE
 
 from triows._errors import BrokerUnavailable
 from triows._groups import leaves_of
-from triows._logs import error_log
 from triows.brokers._redis_address import Address
 from triows.brokers._redis_line import FAILURES, FIRST_PAUSE, Hearer, Line, LineEnded, encoded
 from triows.brokers._redis_reasons import Reasons
@@ -72,6 +71,7 @@ class Cluster:
         self._doubt = trio.Event()
         self._news = trio.Event()
         self._reasons = Reasons()
+        self._delays = Reasons()  # of channels, of which there may be thousands
         self._is_over = False
 
     # Its life
@@ -165,9 +165,10 @@ class Cluster:
         try:
             await line.subscribe(channel)
         except BrokerUnavailable as exc:
-            error_log.warning("a channel has not followed its slot yet: %s", exc)
+            self._delays.add("a channel has not followed its slot yet", exc)
             self._is_in_doubt(channel)
         else:
+            self._delays.clear()
             if self._homes.get(channel) is line:
                 self._hearer.connected((channel,))
             else:
