@@ -1,6 +1,7 @@
 """A broker on Redis: what it does beside what every broker promises, with a real one that fails."""
 
 import itertools
+import logging
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, Generator, Iterator
@@ -17,6 +18,7 @@ from tests.brokers.behaviour import ALL, Behaviour, texts, until
 from tests.brokers.listeners import Recorder
 from tests.brokers.redis_cluster import Node, free_ports
 from tests.brokers.redis_server import DURABLE, RedisServer, redis_server
+from tests.support import lines
 from triows._broker import (
     Broker,
     BrokerSession,
@@ -415,6 +417,35 @@ async def test_leaving_while_it_is_away(server: RedisServer) -> None:
         server.start()
         while await session.presence("t") != {"b": 1}:
             await trio.sleep(0.01)
+
+
+async def test_leaving_while_it_is_frozen(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many leave, the log is told once that it comes later; and so it does."""
+    await server.wait_started()
+    async with RedisBroker(server.url, timeout=0.3).open(Recorder()) as session:
+        for member in "abcde":
+            await session.enter("t", member, 1)
+        server.freeze()
+        async with trio.open_nursery() as nursery:
+            for member in "abcd":
+                nursery.start_soon(session.leave, "t", member)
+        server.thaw()
+        with trio.fail_after(10):
+            while await presence_of(session) != {"e": 1}:
+                await trio.sleep(0.01)
+
+    told = [line for line in lines(caplog, logging.WARNING) if "members leave later" in line]
+    assert 1 == len(told)
+
+
+async def presence_of(session: BrokerSession) -> object:
+    """Return who is in a topic, or None while that cannot be asked."""
+    try:
+        return await session.presence("t")
+    except BrokerUnavailable:
+        return None
 
 
 async def no_farewell(session: object) -> None:

@@ -28,6 +28,7 @@ from triows._groups import tasks_beside
 from triows._logs import error_log
 from triows.brokers._redis_messages import decode_payload, encode_message, make_position
 from triows.brokers._redis_reading import Reading
+from triows.brokers._redis_reasons import Reasons
 from triows.brokers._redis_scripts import ENTER, LEAVE, PUBLISH, RENEW, REPLAY, STAND, WHO, Script
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ class _RedisSession(BrokerSession):
         # What Redis has to know of our members; a topic is there until it knows that it has none.
         self._present: dict[str, dict[str, bytes]] = {}
         self._renewal = trio.Event()
+        self._delays = Reasons()  # of members that leave, of whom there may be thousands
         self._is_over = False
 
     def _key(self, topic: str, part: str) -> str:
@@ -234,7 +236,9 @@ class _RedisSession(BrokerSession):
         try:
             await self._tell(LEAVE, topic, member)
         except BrokerUnavailable as exc:
-            error_log.warning("a member leaves topic %r later: %s", topic, exc)
+            self._delays.add("members leave later", exc)
+        else:
+            self._delays.clear()
 
     async def presence(self, topic: str) -> Mapping[str, Any]:
         values = await self._tell(WHO, topic)

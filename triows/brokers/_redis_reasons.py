@@ -1,13 +1,13 @@
-"""Why there is no connection: logged once, and remembered for those who ask meanwhile."""
+"""Why something fails at present: logged once, and remembered for those who ask meanwhile."""
 
 from triows._logs import error_log
 
 MOST = 10
-"""Reasons that are logged until there is a connection again; some name a port, or a time."""
+"""Reasons that are logged until it works again; some name a port, or a time."""
 
 
 class Reasons:
-    """Those since there was a connection."""
+    """Those since it worked; most often it is the connection."""
 
     def __init__(self) -> None:
         self._logged: set[str] = set()
@@ -21,7 +21,7 @@ class Reasons:
             error_log.warning("%s: %s", what, self._latest)
 
     def clear(self) -> None:
-        """Forget all: there is a connection."""
+        """Forget all: it works."""
         self._logged.clear()
         self._latest = ""
 
