@@ -79,6 +79,34 @@ async def test_what_one_member_has_already(autojump_clock: MockClock) -> None:
             assert ["1", "2", "3"] == [await early_peer.receive() for _ in range(3)]
 
 
+async def test_what_comes_before_the_history_and_behind_it(autojump_clock: MockClock) -> None:
+    """A member that is sent older messages gets none twice, whenever the newer ones came."""
+    broker = ScriptedBroker()
+    broker.seconds = 1
+    app = App(__name__, broker=broker)
+    app.channels.configure("t", history=100)
+
+    @app.websocket()
+    async def late() -> None:
+        await websocket.join("t", since=0)
+        await websocket.receive()
+
+    async with testing.client(app) as client, client.websocket("/late") as peer:
+        await trio.sleep(1.5)  # The history is being asked.
+        broker.keep(1, 2, 3)
+        broker.deliver(1, 2, 3)
+        peer.stall()
+        await trio.sleep(1)  # It has answered, and the first is being sent.
+        broker.deliver(4)
+        peer.resume()
+
+        with trio.move_on_after(5):
+            seen: list[str | bytes] = []
+            while True:
+                seen.append(await peer.receive())
+    assert ["1", "2", "3", "4"] == seen
+
+
 async def test_in_order(autojump_clock: MockClock) -> None:
     """Messages that follow each other are handed on; one that was there before is not."""
     broker = ScriptedBroker()
@@ -356,6 +384,18 @@ async def test_without_history(autojump_clock: MockClock) -> None:
         assert not frames[1]["recovered"]
         assert [] == [call for call in broker.calls if call[0] == "replay"]
         assert 1 == app.channels.statistics().gaps
+
+
+async def test_a_history_that_only_others_have(autojump_clock: MockClock) -> None:
+    """A process that is configured without one hears positions; a gap is told, and all goes on."""
+    broker = ScriptedBroker()
+    async with open_member(broker, history=0) as (app, peer):
+        gap = (None, None, False)
+        broker.deliver(1, 2, 4, 5)
+        assert [1, 2, gap, 4, 5] == await offsets(peer)
+        broker.deliver(1, 2, epoch="f")
+        assert [gap, 1, 2] == await offsets(peer)
+        assert 2 == app.channels.statistics().gaps
 
 
 async def test_bare_members_cannot_be_told(autojump_clock: MockClock) -> None:

@@ -97,8 +97,10 @@ class Topic:
             return False  # It came from the history before.
         if position and last and position != (last.epoch, last.offset + 1):
             self.lapse()
-            self._hold(message)
-            return False
+            # Only others have a history of it, if nothing waits now: it goes on behind the gap.
+            if self._held is not None:
+                self._hold(message)
+                return False
         # One that has none, of a process that knows of no history, hides no gap behind it.
         self.position = position or last
         return True
@@ -153,10 +155,11 @@ class Topic:
             # What need not be asked is not, on the way of each delivery: most have no floor.
             if exclude is not None and membership.port.name == exclude:
                 continue
-            if membership.floor is not None and not membership.wants(message.position):
-                continue
             if membership.is_held:
+                # Its floor is for `release`: passed here, it would let older ones through there.
                 count += membership.keep(message)
+            elif membership.floor is not None and not membership.wants(message.position):
+                continue
             elif membership.is_enveloped:
                 enveloped = enveloped or Prepared(message_frame(message), message.key)
                 count += membership.offer(enveloped)
