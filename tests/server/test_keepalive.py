@@ -213,6 +213,16 @@ class TestSlowPeer:
 
             assert [40] == side.deaths
 
+    async def test_what_we_write_is_no_life(self, autojump_clock: MockClock) -> None:
+        """Over TLS the kernel has more bytes of a ping for the peer than were written."""
+        async with open_keepalive() as side:
+            side.wire.undelivered = CHUNK + 1000
+            for _ in range(20):
+                await trio.sleep(7)
+                side.wire.undelivered += 30
+
+            assert [40] == side.deaths
+
     async def test_it_reads_no_more(self, autojump_clock: MockClock) -> None:
         """When it stops, it is gone as quickly as any other."""
         async with open_keepalive(room=0) as side:

@@ -97,8 +97,8 @@ class Topic:
             return False  # It came from the history before.
         if position and last and position != (last.epoch, last.offset + 1):
             self.lapse()
-            # Only others have a history of it, if nothing waits now: it goes on behind the gap.
-            if self._held is not None:
+            # If only others have a history of it, it goes on behind the gap.
+            if self.settings.history:
                 self._hold(message)
                 return False
         # One that has none, of a process that knows of no history, hides no gap behind it.

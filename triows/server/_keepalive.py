@@ -131,7 +131,9 @@ class Keepalive:
     def _shows_life(self) -> bool:
         """Return whether the peer did something since the last look."""
         # What has gone since then had to wait until the peer made room for it.
-        has_read = self._delivered_before not in (None, self._wire.delivered())
+        # Less than before is no sign: over TLS, and on Unix sockets, our own pings make it so.
+        before = self._delivered_before
+        has_read = before is not None and self._wire.delivered() > before
         return has_read or self._peer.heard != self._heard_before
 
     def _ping(self, now: float) -> None:
