@@ -6,6 +6,7 @@ Here the connections are small fakes; tests/e2e shows the same on a real hyperco
 import logging
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -198,6 +199,27 @@ class TestIsolation:
         assert "untidy" in caplog.text
 
 
+class TooLarge(Exception):
+    """Raised by a buffer, without a reason, as hypercorn's is."""
+
+
+class Buffer:
+    """Collects the pieces of a message, and finds out too late that they are too many."""
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+
+    def extend(self, piece: str) -> None:
+        """Keep a piece."""
+        self.pieces.append(piece)
+        if len(self.pieces) > 2:
+            raise TooLarge
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.pieces.clear()
+
+
 class Stream:
     """A WebSocket of hypercorn: it queues events for the app, and waits if the queue is full."""
 
@@ -205,9 +227,32 @@ class Stream:
         self._channel, self.receive = trio.open_memory_channel[Any](1)
         self.app_put = self._channel.send
         self.closed = False
+        self.buffer = Buffer()
 
     async def app_send(self, event: object) -> None:
         """Be the app's `send`."""
+
+
+async def test_a_message_that_is_too_large(autojump_clock: trio.testing.MockClock) -> None:
+    """Nothing of it is kept, whatever else comes, and after 5 s its peer is taken for gone."""
+    stream = Stream()
+    kept: list[int] = []
+
+    async def app(scope: object, receive: Callable[[], Awaitable[object]], send: object) -> None:
+        for _ in range(5):
+            with suppress(TooLarge):
+                stream.buffer.extend("piece")
+            kept.append(len(stream.buffer.pieces))
+        assert {"type": "websocket.disconnect", "code": 1006} == await receive()
+        assert autojump_clock.current_time() == 5
+
+    async def act(writing: Writing) -> None:
+        scope = {"type": "websocket"}
+        await writing.connection.app(scope, stream.receive.receive, stream.app_send)
+
+    await serve(act, app=app)
+
+    assert [1, 2, 0, 0, 0] == kept
 
 
 class TestLeftovers:

@@ -9,6 +9,8 @@ from a subclass of hypercorn's own `TCPServer`, in which
 - when the connection has ended, every app on it is told, and an app that has ended is not
   waited for: otherwise its tasks, and the socket, stay for ever;
 - a write that makes no progress for `send_timeout` closes the socket under it;
+- of a message that is too large nothing more is kept, which hypercorn would, without end, and a
+  peer that does not close after its 1009 is not waited for;
 - a frame that waits for another to be written is not lost by cancellation: it is encoded
   already, and the peer's deflate context would be out of step;
 - an app that cancels its own last send, once it hears that its response is over, loses neither
@@ -38,6 +40,9 @@ FAULTY = "0.18."
 
 CHUNK = 64 * 1024
 """Bytes written at a time, so that a large write shows its progress."""
+
+FAREWELL = 5.0
+"""Seconds for the peer's close frame after a message that was too large."""
 
 STUCK = "triows.stuck"
 """In a scope's extensions: a set of functions to be called before a stuck write is given up."""
@@ -133,6 +138,8 @@ class GuardedServer:
         stream = send.__self__
         if scope["type"] == "websocket":
             self._websockets.add(stream)
+            too_large = partial(self._leftovers.start_soon, _expect_farewell, stream)
+            guard_messages(stream.buffer, too_large)
             extensions = {**(scope.get("extensions") or {}), STUCK: self._stuck}
             scope = {**scope, "extensions": extensions}
         try:
@@ -140,6 +147,36 @@ class GuardedServer:
         finally:
             self._websockets.discard(stream)
             _forget(stream, receive)
+
+
+def guard_messages(buffer: Any, on_failure: Callable[[], None]) -> None:
+    """Have the buffer of a WebSocket keep nothing more once a message was too large for it.
+
+    hypercorn keeps what was too much already, tells the peer 1009, and goes on to collect what
+    that sends all the same: compressed, a thousand times as much as it costs.
+    """
+    extend = buffer.extend
+    failure: type[Exception] | None = None
+
+    def extend_at_most(message: object) -> None:
+        nonlocal failure
+        if failure is not None:
+            raise failure
+        try:
+            extend(message)
+        except Exception as exc:
+            failure = type(exc)
+            buffer.clear()
+            on_failure()
+            raise
+
+    buffer.extend = extend_at_most
+
+
+async def _expect_farewell(stream: Any) -> None:
+    """Tell the app that the peer is gone, if it is not soon: hypercorn would wait for ever."""
+    await trio.sleep(FAREWELL)
+    await stream.app_put(_DISCONNECT)
 
 
 def _forget(stream: Any, receive: Any) -> None:

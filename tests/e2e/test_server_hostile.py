@@ -542,6 +542,24 @@ async def test_compression_bombs(path: str, data: bytes, code: int) -> None:
     assert too_big == (100 if code == 1009 else 0)
 
 
+async def test_compression_bombs_on_hypercorns_side() -> None:
+    """It always agrees to deflate, and inflates on after its 1009; nothing of that is kept."""
+
+    async def throw(server: Server) -> None:
+        async with open_socket(server) as stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            head = await read_head(stream)
+            await stream.receive_some(int(head.lower().partition("content-length: ")[2].split()[0]))
+            await stream.send_all(upgrade(server, "/echo", OFFER))
+            assert "permessage-deflate" in await read_head(stream)
+            await stream.send_all(compressed(0x2, BOMB))
+            assert (await drain(stream))[2:4] == b"\x03\xf1"
+
+    async with besieged(app=ORDINARY, growth=64 * MIB) as server, trio.open_nursery() as attack:
+        for _ in range(3):
+            attack.start_soon(throw, server)
+
+
 async def send_unless_refused(stream: trio.SocketStream, data: bytes) -> None:
     """Send, unless the server does not want to hear it."""
     with suppress(trio.BrokenResourceError):
