@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from triows._asgi._link import GONE, Link, departure
+from triows._asgi._link import GONE, ClientDisconnected, Link, departure
 from triows._close import CloseInfo
 from triows._errors import MessageTooBig
 from triows._types import Event
@@ -80,6 +80,51 @@ def test_departure_after_our_own_close() -> None:
     assert ours == link.closed
     assert link.is_departed
     assert [] == told
+
+
+def test_an_end_that_is_heard_of_by_writing() -> None:
+    """It is announced at once; what came before is still to be read, up to the disconnect."""
+    link = Link()
+    told: list[CloseInfo] = []
+    link.on_peer_gone = told.append
+    ending = CloseInfo(4001, "bye", by_peer=True, clean=True)
+
+    link.hear_of(ending)
+    assert (ending, True, False) == (link.closed, link.has_more, link.is_departed)
+
+    link.depart(disconnect(code=4001, reason="bye"))
+    assert (ending, False, True) == (link.closed, link.has_more, link.is_departed)
+    assert [ending] == told
+
+
+def test_what_a_server_raises_that_knows_the_end() -> None:
+    """It says how the connection has ended, also in words, for apps that log it."""
+    ending = CloseInfo(4001, "bye", by_peer=True)
+    disconnected = ClientDisconnected(ending)
+
+    assert ending == disconnected.info
+    assert "the connection has ended: peer closed 4001 'bye'" == str(disconnected)
+
+
+def test_an_end_that_is_heard_of_after_another() -> None:
+    """The first wins, and after our own close nothing is to be read."""
+    link = Link()
+    link.closed = CloseInfo(1000, "", by_peer=False)
+
+    link.hear_of(CloseInfo(4001, "bye", by_peer=True))
+
+    assert CloseInfo(1000, "", by_peer=False) == link.closed
+    assert not link.has_more
+
+
+def test_a_fault_among_what_is_left() -> None:
+    """Nothing is read behind it."""
+    link = Link()
+    link.hear_of(CloseInfo(4001, "bye", by_peer=True))
+
+    link.fail(MessageTooBig("a message is larger than 10 bytes"))
+
+    assert not link.has_more
 
 
 def test_what_the_peer_did_wrong() -> None:

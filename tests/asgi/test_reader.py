@@ -854,6 +854,58 @@ class TestAfterOurClose:
             await reader.wait_departed()
 
 
+class TestWhatIsLeft:
+    """The end was heard of by writing: what came before it is still with the server."""
+
+    ENDING = CloseInfo(4001, "bye", by_peer=True)
+
+    @pytest.mark.parametrize("pause", [0, 1], ids=["receiver", "watcher"])
+    async def test_is_received(self, autojump_clock: MockClock, pause: float) -> None:
+        """Every message, whoever reads it, and each is a delivery; then how it ended."""
+        server = Server("one", "two")
+        server.disconnect(4001)
+        link = Link()
+        deliveries = []
+        link.on_delivery = lambda: deliveries.append(trio.current_time())
+        async with open_reader(server.receive, link) as reader:
+            link.hear_of(self.ENDING)
+            await trio.sleep(pause)
+            assert [] == deliveries
+
+            assert ["one", "two"] == await receive_all(reader)
+
+        assert 2 == len(deliveries)
+        assert link.is_departed
+        assert self.ENDING == link.closed
+
+    async def test_a_full_inbox(self, autojump_clock: MockClock) -> None:
+        """No more is kept than may be; once nobody will receive it, it is read past."""
+        server = Server("one", "two", "three")
+        server.disconnect(4001)
+        link = Link()
+        async with open_reader(server.receive, link, Limits(inbox_messages=2)) as reader:
+            link.hear_of(self.ENDING)
+            await trio.sleep(1)
+            assert 2 == reader.received
+
+            reader.drop_inbox()
+            reader.wake()
+            await reader.wait_departed()
+            assert [] == await receive_all(reader)
+
+    async def test_one_that_is_too_large(self, autojump_clock: MockClock) -> None:
+        """It is the end of what is received, and a fault."""
+        server = Server("one", "x" * 11, "two")
+        link = Link()
+        limits = Limits(max_message_size=10)
+        async with open_reader(server.receive, link, limits, trio.lowlevel.checkpoint) as reader:
+            link.hear_of(self.ENDING)
+
+            assert ["one"] == await receive_all(reader)
+
+        assert isinstance(link.fault, MessageTooBig)
+
+
 class TestSetReading:
     """Taking messages that no receiver waits for can be stopped."""
 

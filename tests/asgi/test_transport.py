@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from triows._asgi import ASGITransport, open_asgi_transport
+from triows._asgi import ASGITransport, ClientDisconnected, open_asgi_transport
 from triows._close import CloseInfo
 from triows._errors import ConnectionClosed, MessageTooBig
 from triows._guard import STUCK
@@ -517,6 +517,69 @@ class TestPeerMisbehaves:
 
             peer.resume()
             assert 1009 == (await peer.wait_closed()).code
+
+
+class Left(Quiet):
+    """Our own server behind middleware, which a peer has left with 4001: a send is told so."""
+
+    async def send(self, event: Event) -> None:
+        """Be the app's `send`."""
+        await super().send(event)
+        if event["type"] == "websocket.send":
+            raise ClientDisconnected(LEFT)
+
+
+LEFT = CloseInfo(4001, "bye", by_peer=True, clean=True)
+
+
+def after(*messages: str) -> Left:
+    """Return a server that has these messages, and the disconnect behind them."""
+    events = [{"type": "websocket.receive", "text": message} for message in messages]
+    return Left(*events, {"type": "websocket.disconnect", "code": 4001, "reason": "bye"})
+
+
+class TestEndHeardOfByWriting:
+    """A send is the first to hear that the peer has left; what it sent before is not lost."""
+
+    async def test_what_came_before_is_received(self, autojump_clock: MockClock) -> None:
+        """It is announced at once; a close of ours that comes too late changes nothing."""
+        server = after("one", "two")
+        async with open_transport(server.receive, server.send) as transport:
+            record = Record(transport)
+            await transport.accept(None, [])
+            with pytest.raises(ConnectionClosed):
+                await transport.send("x")
+            assert [(0, LEFT)] == record.gone
+            await transport.close(1000, "")
+
+            assert ["one", "two"] == [await transport.receive() for _ in range(2)]
+            await check_ended(transport, LEFT)
+
+        assert ["websocket.accept", "websocket.send"] == [event["type"] for event in server.sent]
+
+    async def test_finish(self, autojump_clock: MockClock) -> None:
+        """Whoever receives no more waits only until the server has said all of it."""
+        server = after("one", "two", "three")
+        limits = Limits(inbox_messages=2)
+        async with open_transport(server.receive, server.send, limits=limits) as transport:
+            await transport.accept(None, [])
+            with pytest.raises(ConnectionClosed):
+                await transport.send("x")
+            await trio.sleep(1)
+            await transport.finish()
+
+        assert 1 == trio.current_time()
+
+    async def test_abort(self, autojump_clock: MockClock) -> None:
+        """Nothing is received of a connection that was given up."""
+        server = after("one")
+        async with open_transport(server.receive, server.send) as transport:
+            await transport.accept(None, [])
+            with pytest.raises(ConnectionClosed):
+                await transport.send("x")
+            transport.abort()
+
+            await check_ended(transport, LEFT)
 
 
 class TestGuardedServer:

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from triows._asgi._link import Link
+from triows._asgi._link import ClientDisconnected, Link
 from triows._asgi._writer import STEP, Writer
 from triows._close import CloseInfo
 from triows._errors import ConnectionClosed
@@ -220,6 +220,18 @@ class TestSend:
 
         assert link.is_departed
         assert [CloseInfo(1006, "", by_peer=True)] == gone
+
+    async def test_server_that_knows_how_it_ended(self, autojump_clock: MockClock) -> None:
+        """Our own server tells what the peer sent; and what came before is with it still."""
+        link = Link()
+        ending = CloseInfo(4001, "bye", by_peer=True, clean=True)
+        async with open_writer(raising(ClientDisconnected(ending)), link) as writer:
+            with pytest.raises(ConnectionClosed) as caught:
+                await writer.send("x")
+
+        assert ending == caught.value.info
+        assert link.has_more
+        assert not link.is_departed
 
     async def test_server_that_fails(
         self, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture

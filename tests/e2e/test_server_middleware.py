@@ -44,6 +44,23 @@ async def test_middleware_sees_everything(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["both", "starlette"])
+async def test_who_only_sends(target: str) -> None:
+    """A send is told the true close, too, and what the client had sent before is received."""
+    async with running(f"middlewares:{target}") as server:
+        async with connect(server.ws("/talks")) as connection:
+            await connection.recv()
+            for i in range(SENT):
+                await connection.send(f"{i}")
+            await connection.aclose(4999, "as I say")
+        await server.wait_for("triows.access")
+
+    ending = "was told peer closed 4999 'as I say', and was left ['0', '1', '2']"
+    assert ending in server.log
+    assert '"WS /talks" 101 4999 ' in server.log
+    assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("target", ["both", "starlette"])
 async def test_middleware_sees_a_rejection(target: str) -> None:
     """The response that refuses a handshake passes through it, too."""
     async with running(f"middlewares:{target}") as server, open_socket(server) as stream:

@@ -16,15 +16,17 @@ from tests.server.bridges import H2Client, served
 from tests.server.serving import handshake, read_head
 from tests.support import tracebacks
 from triows import App, CloseInfo, Drain, Limits, websocket
+from triows._asgi import ClientDisconnected
 from triows._types import Event, Receive, Scope, Send
 from triows.server._bridge import Bridge
 from triows.server._bridged import CLOSE_TIMEOUT, Bridged
-from triows.server._channel import ClientDisconnected
 from triows.server._roster import Roster
 
 Script: TypeAlias = Callable[[Receive, Send], Awaitable[object]]
 
 DRAIN = Drain(code=4001, reason="moving")
+
+GONE = CloseInfo(4001, "moving", by_peer=False)
 
 DISCONNECT = {
     "type": "websocket.disconnect",
@@ -292,7 +294,7 @@ class TestGoodbye:
         assert ["LookupError"] == tracebacks(caplog)
 
 
-@pytest.mark.parametrize("beside", [[], [ClientDisconnected()]])
+@pytest.mark.parametrize("beside", [[], [ClientDisconnected(GONE)]])
 async def test_an_app_that_fails(beside: list[Exception]) -> None:
     """What it raises comes out as it is, for hypercorn to log; also beside a departure."""
     failure = ExceptionGroup("the app's", [LookupError("oh"), *beside])

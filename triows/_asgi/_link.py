@@ -28,13 +28,29 @@ def departure(exc: Exception) -> Event:
     return GONE
 
 
+class ClientDisconnected(OSError):
+    """Our server was sent something for a connection that has ended (ASGI, HTTP & WebSocket, 2.4).
+
+    Its `receive` still has what came before the end, and then the disconnect.
+
+    Args:
+        info: How it ended.
+    """
+
+    def __init__(self, info: CloseInfo) -> None:
+        super().__init__(f"the connection has ended: {info}")
+        self.info = info
+
+
 class Link:
     """The state of a connection over ASGI.
 
     Attributes:
         closed: How it ended; None while it is open.
         is_departed: The server has said so, or cannot any more: nothing can be read
-            or written. After this side's own close it comes later than `closed`.
+            or written. After this side's own close it comes later than `closed`, and after
+            an end that the writing side was the first to hear of.
+        has_more: The end was heard of by writing, and what came before it is still to be read.
         fault: What the peer did wrong, if that is what ended it.
         owner: Whose connection it is: the `websocket` of its `ConnectionClosed`.
         on_delivery: Told of every message that is received after the end.
@@ -45,6 +61,7 @@ class Link:
     __slots__ = (
         "closed",
         "fault",
+        "has_more",
         "is_departed",
         "on_change",
         "on_delivery",
@@ -56,6 +73,7 @@ class Link:
     def __init__(self) -> None:
         self.closed: CloseInfo | None = None
         self.is_departed = False
+        self.has_more = False
         self.fault: PeerError | None = None
         self.owner: object = None
         self.on_peer_gone: Callable[[CloseInfo], None] = _ignore
@@ -71,6 +89,7 @@ class Link:
     def depart(self, event: Event = GONE) -> None:
         """Hear that the peer is gone, by the server's event, or that the server ended it."""
         self.is_departed = True
+        self.has_more = False
         code = event.get("code")
         self._end(
             CloseInfo(
@@ -80,9 +99,16 @@ class Link:
             )
         )
 
+    def hear_of(self, ending: CloseInfo) -> None:
+        """Hear by writing that the connection has ended; the server's disconnect comes yet."""
+        if self.closed is None:
+            self.has_more = True
+            self._end(ending)
+
     def fail(self, fault: PeerError) -> None:
         """End the connection for what the peer did (RFC 6455 §7.1.7); it must be told yet."""
         self.fault = fault
+        self.has_more = False
         self._end(CloseInfo(fault.code, str(fault), by_peer=False))
 
     def _end(self, ending: CloseInfo) -> None:

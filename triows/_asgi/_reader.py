@@ -135,7 +135,7 @@ class Reader:
             while True:
                 if self._inbox:
                     return self._take()
-                if self._link.closed is not None:
+                if self._link.closed is not None and not self._link.has_more:
                     raise self._link.ended()
                 if self._inside is not None:
                     await self._wait_for_arrival()
@@ -176,13 +176,16 @@ class Reader:
             event = departure(exc)
         finally:
             self._inside = None
-        return self._admit(event)
+        return self._admit(event, is_delivered=False)
 
-    def _admit(self, event: Event) -> Data | None:
+    def _admit(self, event: Event, *, is_delivered: bool = True) -> Data | None:
         """Return the message of an event; None if it has none, or one that ends the connection."""
-        if event["type"] != "websocket.receive" or self._link.closed is not None:
+        link = self._link
+        if event["type"] != "websocket.receive":
             if event["type"] == "websocket.disconnect":
-                self._link.depart(event)
+                link.depart(event)
+            return None
+        if link.closed is not None and not link.has_more:
             return None
         # An empty frame is data: never choose between text and bytes with `or`.
         message: Data | None = event.get("text")
@@ -191,11 +194,13 @@ class Reader:
             assert message is not None, "servers put text or bytes into websocket.receive (ASGI)"
         if len(message) > self._surely_small and size_of(message) > self._limits.max_message_size:
             limit = self._limits.max_message_size
-            self._link.fail(MessageTooBig(f"a message is larger than {limit} bytes"))
+            link.fail(MessageTooBig(f"a message is larger than {limit} bytes"))
             return None
         self.received += 1
         if self._is_timed:
             self.last_received = trio.current_time()
+        if link.has_more and is_delivered:
+            link.on_delivery()
         return message
 
     # The inbox
@@ -236,6 +241,7 @@ class Reader:
 
     def drop_inbox(self) -> None:
         """Forget what nobody will receive any more."""
+        self._link.has_more = False
         self._inbox.clear()
         self._inbox_bytes = 0
         self._is_full = False
@@ -267,7 +273,8 @@ class Reader:
                     break
 
     def _is_eager(self) -> bool:
-        return self.discards or self._link.closed is not None
+        link = self._link
+        return self.discards or (link.closed is not None and not link.has_more)
 
     def _has_fault_to_tell(self) -> bool:
         return self._link.fault is not None and not self._fault_is_told

@@ -154,9 +154,9 @@ class ASGITransport:
         await trio.lowlevel.checkpoint_if_cancelled()
         if self.closed is None:
             self._link.closed = CloseInfo(code, reason, by_peer=False)
-            self._reader.drop_inbox()
-            self._wake()
-        await self._send_close()
+            self._forget_rest()
+        if not self._link.has_more:
+            await self._send_close()
 
     async def _send_close(self) -> None:
         assert self.closed is not None, "what is sent is how it ended"
@@ -178,13 +178,20 @@ class ASGITransport:
 
     async def finish(self) -> None:
         """Wait for the peer's answer to the close frame, at most `close_timeout`."""
+        self._forget_rest()
         await self._reader.wait_departed()
+
+    def _forget_rest(self) -> None:
+        """Have nothing kept of what is still to be read, up to the disconnect."""
+        self._reader.drop_inbox()
+        self._wake()
 
     def abort(self) -> None:
         """Give the peer up. ASGI cannot cut a connection; returning to the server does."""
         if self.closed is None:
             self._link.closed = CloseInfo(ABNORMAL, "", by_peer=False)
         self._link.is_departed = True
+        self._link.has_more = False
         self.timer.clear(_CLOSE)
         self._writer.interrupt()
         self._wake()

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 import trio
 
-from triows._asgi._link import PEER_IS_GONE, Link
+from triows._asgi._link import PEER_IS_GONE, ClientDisconnected, Link
 from triows._close import ABNORMAL
 from triows._errors import ConnectionClosed
 from triows._limits import Limits
@@ -151,6 +151,9 @@ class Writer:
         if isinstance(exc, trio.Cancelled):
             if self._link.closed is None:
                 self._link.on_overrun(ABNORMAL, "a write was cancelled half-way")
+        elif isinstance(exc, ClientDisconnected):
+            self._link.hear_of(exc.info)
+            raise self._link.ended() from exc
         elif isinstance(exc, Exception):
             if not isinstance(exc, PEER_IS_GONE):
                 error_log.warning("the server failed, and its connection is lost: %r", exc)

@@ -8,13 +8,12 @@ it was sent last, so the peer is given time for it.
 
 import trio
 
-from triows._asgi import denial
+from triows._asgi import ClientDisconnected, denial
 from triows._close import ABNORMAL, BY_PEER, NORMAL, CloseInfo
 from triows._groups import leaves_of
 from triows._limits import Limits
 from triows._logs import log_failure
 from triows._types import ASGIApp, Event, Receive, Scope, Send
-from triows.server._channel import ClientDisconnected
 
 CLOSE_TIMEOUT = Limits().close_timeout
 """Seconds for the peer's answer to the close frame."""
@@ -96,7 +95,8 @@ class Bridged:
         if self._is_dismissed:
             await trio.lowlevel.checkpoint()
             if kind != "websocket.close":
-                raise ClientDisconnected(f"the server has {self.closed} this connection")
+                assert self.closed is not None, "it was dismissed"
+                raise ClientDisconnected(self.closed)
             return
         if kind == "websocket.accept":
             self._is_accepted = True

@@ -7,6 +7,7 @@ import logging
 
 import trio
 
+from triows._asgi import ClientDisconnected
 from triows._close import (
     ABNORMAL,
     BY_PEER,
@@ -25,10 +26,6 @@ from triows._types import Address, Event
 from triows.server._transport import ServerTransport
 
 _RESPONSE = "websocket.http.response"
-
-
-class ClientDisconnected(OSError):
-    """The app has sent something to a peer that is gone (ASGI, HTTP & WebSocket, 2.4)."""
 
 
 class Channel:
@@ -115,7 +112,7 @@ class Channel:
         try:
             await self._send(event)
         except ConnectionClosed as exc:
-            raise ClientDisconnected(str(exc)) from None
+            raise ClientDisconnected(exc.info) from None
 
     async def _send(self, event: Event) -> None:
         kind = event["type"]

@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 
+import trio
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
@@ -24,6 +25,18 @@ async def echo() -> None:
             await websocket.send(await websocket.receive())
     except ConnectionClosed as exc:
         log.info("the handler was told %s", exc.info)
+        raise
+
+
+@inner.websocket()
+async def talks() -> None:
+    try:
+        while True:
+            await websocket.send("news")
+            await trio.sleep(0.01)
+    except ConnectionClosed as exc:
+        left = [message async for message in websocket]
+        log.info("the handler was told %s, and was left %s", exc.info, left)
         raise
 
 
