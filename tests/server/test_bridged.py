@@ -17,9 +17,9 @@ from tests.server.serving import handshake, read_head
 from tests.support import tracebacks
 from triows import App, CloseInfo, Drain, Limits, websocket
 from triows._asgi import ClientDisconnected
-from triows._types import Event, Receive, Scope, Send
+from triows._types import ASGIApp, Event, Receive, Scope, Send
 from triows.server._bridge import Bridge
-from triows.server._bridged import CLOSE_TIMEOUT, Bridged
+from triows.server._bridged import CLOSE_TIMEOUT, FAREWELL, Bridged
 from triows.server._roster import Roster
 
 Script: TypeAlias = Callable[[Receive, Send], Awaitable[object]]
@@ -42,6 +42,7 @@ class Hypercorn:
     def __init__(self, *, is_polite: bool = True) -> None:
         self.sent: list[Event] = []
         self.is_polite = is_polite
+        self.is_stuck = False
         self.tell, self._events = trio.open_memory_channel[Event](10)
         self.failure: Exception | None = None
         self.tell.send_nowait({"type": "websocket.connect"})
@@ -53,6 +54,8 @@ class Hypercorn:
     async def send(self, event: Event) -> None:
         """Take what the app does."""
         await trio.lowlevel.checkpoint()
+        if self.is_stuck:
+            await trio.sleep_forever()
         if self.failure is not None:
             raise self.failure
         self.sent.append(event)
@@ -74,7 +77,7 @@ async def running(script: Script, hypercorn: Hypercorn) -> AsyncGenerator[Bridge
     async def app(_: Scope, receive: Receive, send: Send) -> None:
         await script(receive, send)
 
-    connection = Bridged(SCOPE, hypercorn.receive, hypercorn.send)
+    connection = Bridged(SCOPE, hypercorn.receive, hypercorn.send, Roster())
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(connection.run, app)
@@ -190,6 +193,8 @@ class TestDismissal:
             await trio.sleep(1)
             with pytest.raises(ClientDisconnected, match="HTTP 503"):
                 await send({"type": "websocket.accept"})
+            # Apps rely on it that this comes first, also after the end.
+            assert {"type": "websocket.connect"} == await receive()
             event = await receive()
             assert (1006, "answered with HTTP 503") == (event["code"], event["reason"])
 
@@ -199,6 +204,22 @@ class TestDismissal:
         start, body = hypercorn.sent
         assert 503 == start["status"]
         assert not body["more_body"]
+
+    async def test_too_late_for_the_drain(self, autojump_clock: trio.testing.MockClock) -> None:
+        """A handshake that comes when all have been let go is refused; the app is told so."""
+        hypercorn = Hypercorn()
+        roster = Roster()
+        await roster.close_all(DRAIN)
+        events: list[Event] = []
+
+        async def app(_: Scope, receive: Receive, send: Send) -> None:
+            events.extend([await receive(), await receive()])
+
+        await Bridged(SCOPE, hypercorn.receive, hypercorn.send, roster).run(app)
+
+        assert ["websocket.connect", "websocket.disconnect"] == [e["type"] for e in events]
+        assert 503 == hypercorn.sent[0]["status"]
+        assert not roster
 
     async def test_what_has_ended_already(self, autojump_clock: trio.testing.MockClock) -> None:
         """Its own ending stands: the app's close, its refusal, the peer's, or its return."""
@@ -267,7 +288,7 @@ class TestGoodbye:
             await accept(receive, send)
             await receive()
 
-        connection = Bridged(SCOPE, hypercorn.receive, hypercorn.send)
+        connection = Bridged(SCOPE, hypercorn.receive, hypercorn.send, Roster())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(connection.run, app)
             await trio.testing.wait_all_tasks_blocked()
@@ -294,6 +315,74 @@ class TestGoodbye:
         assert ["LookupError"] == tracebacks(caplog)
 
 
+class TestCancellation:
+    """The server cancels the app, which is no failure of it."""
+
+    async def run_cancelled(self, hypercorn: Hypercorn, app: ASGIApp) -> Bridged:
+        """Run an app until it waits, and cancel it."""
+        connection = Bridged(SCOPE, hypercorn.receive, hypercorn.send, Roster())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.run, app)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        return connection
+
+    async def test_an_open_connection(self, autojump_clock: trio.testing.MockClock) -> None:
+        """The peer is told 1001, not 1011."""
+        hypercorn = Hypercorn()
+
+        async def app(_: Scope, receive: Receive, send: Send) -> None:
+            await accept(receive, send)
+            await receive()
+
+        connection = await self.run_cancelled(hypercorn, app)
+
+        assert {"type": "websocket.close", "code": 1001, "reason": ""} == hypercorn.sent[-1]
+        assert CloseInfo(1001, "", by_peer=False) == connection.closed
+
+    async def test_whoever_says_it_itself(self, autojump_clock: trio.testing.MockClock) -> None:
+        """The close of an app that sends one then is the only one."""
+        hypercorn = Hypercorn()
+
+        async def app(_: Scope, receive: Receive, send: Send) -> None:
+            await accept(receive, send)
+            try:
+                await receive()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await send({"type": "websocket.close", "code": 4000, "reason": "mine"})
+
+        await self.run_cancelled(hypercorn, app)
+
+        closes = [event for event in hypercorn.sent if event["type"] == "websocket.close"]
+        assert [4000] == [event["code"] for event in closes]
+
+    async def test_before_the_accept(self, autojump_clock: trio.testing.MockClock) -> None:
+        """Nothing is sent: the answer is hypercorn's."""
+        hypercorn = Hypercorn()
+
+        async def app(_: Scope, receive: Receive, __: Send) -> None:
+            await receive()
+            await receive()
+
+        await self.run_cancelled(hypercorn, app)
+
+        assert [] == hypercorn.sent
+
+    async def test_a_peer_that_does_not_read(self, autojump_clock: trio.testing.MockClock) -> None:
+        """It is not waited for long."""
+        hypercorn = Hypercorn()
+
+        async def app(_: Scope, receive: Receive, send: Send) -> None:
+            await accept(receive, send)
+            hypercorn.is_stuck = True
+            await receive()
+
+        await self.run_cancelled(hypercorn, app)
+
+        assert FAREWELL == trio.current_time()
+
+
 @pytest.mark.parametrize("beside", [[], [ClientDisconnected(GONE)]])
 async def test_an_app_that_fails(beside: list[Exception]) -> None:
     """What it raises comes out as it is, for hypercorn to log; also beside a departure."""
@@ -305,7 +394,7 @@ async def test_an_app_that_fails(beside: list[Exception]) -> None:
 
     hypercorn = Hypercorn()
     with pytest.raises(ExceptionGroup) as raised:
-        await Bridged(SCOPE, hypercorn.receive, hypercorn.send).run(app)
+        await Bridged(SCOPE, hypercorn.receive, hypercorn.send, Roster()).run(app)
 
     assert failure is raised.value
 
@@ -321,7 +410,7 @@ async def test_an_app_that_fails_when_nobody_waits(
         await receive()
         raise LookupError("oh")
 
-    connection = Bridged(SCOPE, hypercorn.receive, hypercorn.send)
+    connection = Bridged(SCOPE, hypercorn.receive, hypercorn.send, Roster())
     with pytest.RaisesGroup(LookupError):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(connection.run, app)

@@ -87,6 +87,18 @@ class TestWaiting:
         assert visitor.closed is None
 
 
+async def test_who_comes_too_late() -> None:
+    """Once all have been let go, whoever still comes is dismissed at the door."""
+    roster = Roster()
+    await roster.close_all(Drain(code=4001, reason="moving"))
+    late = Visitor()
+
+    roster.add(late)
+
+    assert CloseInfo(4001, "moving", by_peer=False) == late.closed
+    assert 1 == len(roster)
+
+
 class TestDrain:
     """Connections are closed in the order in which they came."""
 

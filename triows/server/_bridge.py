@@ -247,12 +247,7 @@ class Bridge:
         if scope["type"] != "websocket":
             await self._app(scope, receive, send)
             return
-        connection = Bridged(scope, receive, send)
-        self._roster.add(connection)
-        try:
-            await connection.run(self._app)
-        finally:
-            self._roster.remove(connection)
+        await Bridged(scope, receive, send, self._roster).run(self._app)
 
     async def close_idle(self) -> None:
         """Close the connections that wait for a request now, and the others after their response.

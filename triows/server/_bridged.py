@@ -4,19 +4,29 @@ hypercorn 0.18 ends its WebSockets by cancellation only. So a dismissed one is c
 an event of ASGI as the app itself would send it, and the app is told that it has ended. Going
 back to hypercorn before the peer's close frame has come would reset the connection under what
 it was sent last, so the peer is given time for it.
+
+An app that hypercorn's server cancels is no failure either: its peer is told 1001, not 1011.
 """
+
+import math
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import trio
 
 from triows._asgi import ClientDisconnected, denial
-from triows._close import ABNORMAL, BY_PEER, NORMAL, CloseInfo
+from triows._close import ABNORMAL, BY_PEER, GOING_AWAY, NORMAL, CloseInfo
 from triows._groups import leaves_of
 from triows._limits import Limits
 from triows._logs import log_failure
 from triows._types import ASGIApp, Event, Receive, Scope, Send
+from triows.server._roster import Roster
 
 CLOSE_TIMEOUT = Limits().close_timeout
 """Seconds for the peer's answer to the close frame."""
+
+FAREWELL = 0.5
+"""Seconds for the close frame of a connection that was cancelled: the server has one left then."""
 
 
 class Bridged:
@@ -26,16 +36,19 @@ class Bridged:
         scope: Of the connection.
         receive: hypercorn's.
         send: hypercorn's.
+        roster: Has it while it runs.
 
     Attributes:
         closed: How it ended, as far as it was seen on the way; None while it is open.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, roster: Roster) -> None:
         self.closed: CloseInfo | None = None
         self._scope = scope
         self._receive = receive
         self._send = send
+        self._roster = roster
+        self._is_connected = False  # the app was told so
         self._is_accepted = False
         self._is_dismissed = False
         self._receivers: set[trio.CancelScope] = set()
@@ -50,12 +63,16 @@ class Bridged:
         failure: BaseException | None = None
         try:
             async with trio.open_nursery() as self._nursery:
+                self._roster.add(self)
                 try:
                     await app(self._scope, self._app_receive, self._app_send)
                 except BaseException as exc:  # noqa: ASYNC103  # raised below
                     failure = exc
+                if trio.current_effective_deadline() == -math.inf:
+                    await self._say_farewell()
                 self._end(NORMAL, "")
         finally:
+            self._roster.remove(self)
             # Also when the goodbye was cancelled: the server is cancelled still, and asks again.
             if failure is not None and not self._is_departure(failure):
                 raise failure
@@ -78,10 +95,15 @@ class Bridged:
                     event = await self._receive()
                 finally:
                     self._receivers.discard(scope)
+                self._is_connected = True
                 if event["type"] == "websocket.disconnect":
                     self._end(event["code"], event.get("reason") or "", by_peer=True)
                 return event
         await trio.lowlevel.checkpoint()
+        if not self._is_connected:
+            # Apps rely on it that this comes first.
+            self._is_connected = True
+            return {"type": "websocket.connect"}
         assert self.closed is not None, "it was dismissed"
         return {
             "type": "websocket.disconnect",
@@ -127,13 +149,27 @@ class Bridged:
         for scope in self._receivers:
             scope.cancel(reason=reason)
 
+    async def _say_farewell(self) -> None:
+        """Close in the name of a server that has cancelled the app, if that did not."""
+        if self._is_accepted and self.closed is None:
+            self._end(GOING_AWAY, "")
+            with trio.move_on_after(FAREWELL, shield=True), _logged():
+                await self._send({"type": "websocket.close", "code": GOING_AWAY, "reason": ""})
+
     async def _say_goodbye(self, events: list[Event]) -> None:
-        try:
+        with _logged():
             for event in events:
                 await self._send(event)
             if self._is_accepted:
                 with trio.move_on_after(CLOSE_TIMEOUT):
                     while (await self._receive())["type"] != "websocket.disconnect":
                         pass
-        except Exception as exc:
-            log_failure("hypercorn failed, at the end of a connection", failure=exc)
+
+
+@contextmanager
+def _logged() -> Generator[None]:
+    """Log what hypercorn fails with."""
+    try:
+        yield
+    except Exception as exc:
+        log_failure("hypercorn failed, at the end of a connection", failure=exc)

@@ -27,6 +27,7 @@ class Roster:
     """
 
     def __init__(self) -> None:
+        self._drain: Drain | None = None  # by which all are closed
         self._connections: dict[Dismissible, None] = {}
         self._changed = trio.lowlevel.ParkingLot()
 
@@ -34,8 +35,10 @@ class Roster:
         return len(self._connections)
 
     def add(self, connection: Dismissible) -> None:
-        """Put a connection on it."""
+        """Put a connection on it; one that comes too late is dismissed at once."""
         self._connections[connection] = None
+        if self._drain is not None:
+            connection.dismiss(self._drain.code, self._drain.reason)
 
     def remove(self, connection: Dismissible) -> None:
         """Take one off it, which is there."""
@@ -48,7 +51,11 @@ class Roster:
             await self._changed.park()
 
     async def close_all(self, drain: Drain) -> None:
-        """Close those that are there now, in batches, until nobody is left of them that waits."""
+        """Close those that are there now, in batches, until nobody is left of them that waits.
+
+        Its handshake may still be on its way to the app: who comes later is closed, too.
+        """
+        self._drain = drain
         waiting = deque(self._connections)
         while waiting:
             left = drain.batch
