@@ -14,6 +14,7 @@ from hypercorn.config import Config, Sockets
 from tests.server.serving import each_way, serving
 from tests.support import lines, tracebacks
 from triows import App, AppFailed, Drain, Limits, serve, websocket
+from triows._types import Receive, Scope, Send
 
 
 def waiting_app(log: list[str] | None = None) -> App:
@@ -250,3 +251,29 @@ class TestFailures:
         assert 1011 == client.close_code
         assert isinstance(caught.value.exceptions[0].__cause__, LookupError)
         assert ["LookupError"] == tracebacks(caplog)
+
+    async def test_an_app_that_fails_while_its_server_drains(
+        self, loopback_clock: trio.testing.MockClock
+    ) -> None:
+        """Its clients see 1011 at once, whatever notice they would have had."""
+        failed = trio.Event()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            if scope["type"] == "lifespan":
+                await send({"type": "lifespan.startup.complete"})
+                await failed.wait()
+                await send({"type": "lifespan.shutdown.failed", "message": "no such thing"})
+            else:
+                await send({"type": "websocket.accept"})
+                await receive()
+
+        with pytest.RaisesGroup(AppFailed, flatten_subgroups=True):
+            async with serving(app, drain=Drain(notice=1000)) as running, running.connect() as peer:
+                running.stop()
+                await trio.sleep(1)
+                failed.set()
+                await peer.wait_closed()
+
+        assert 1011 == peer.close_code
+        assert trio.current_time() < 10

@@ -231,33 +231,37 @@ class Service:
         await trio.serve_listeners(reception.welcome, [listener], handler_nursery=nursery)
 
     async def _wait_end(self, trigger: Trigger | None) -> None:
-        async with trio.open_nursery() as nursery:
-
-            async def wait(ending: Trigger) -> None:
-                await ending()
-                nursery.cancel_scope.cancel(reason="the server is asked to end")
-
-            nursery.start_soon(wait, self._lifespan.failed.wait)
-            nursery.start_soon(wait, self._bridge.terminate.wait)
-            if trigger is not None:
-                nursery.start_soon(wait, trigger)
+        endings = [self._lifespan.failed.wait, self._bridge.terminate.wait]
+        await _wait_first(*endings if trigger is None else [*endings, trigger])
 
     async def _drain(self, drain: Drain, nursery: trio.Nursery) -> None:
         """Let the connections go, those of hypercorn's too; at the end cancel what is left."""
-        if self._lifespan.failed.is_set():
-            drain = replace(drain, notice=0, code=INTERNAL_ERROR, reason="")
         if self._roster:
             error_log.info("server draining: %d connections", len(self._roster))
         self._lifespan.draining.set()
         await self._bridge.close_idle()
         with trio.move_on_after(drain.notice):
-            await self._roster.wait_none()
+            await _wait_first(self._roster.wait_none, self._lifespan.failed.wait)
+        if self._lifespan.failed.is_set():
+            drain = replace(drain, code=INTERNAL_ERROR, reason="")
         await self._roster.close_all(drain)
 
         def give_up() -> None:
             nursery.cancel_scope.cancel(reason=drain.reason)
 
         self._wheel.add().set("grace", trio.current_time() + drain.grace, give_up)
+
+
+async def _wait_first(*endings: Trigger) -> None:
+    """Wait until the first of several functions returns, and cancel the others."""
+    async with trio.open_nursery() as nursery:
+
+        async def wait(ending: Trigger) -> None:
+            await ending()
+            nursery.cancel_scope.cancel(reason="the server is asked to end")
+
+        for ending in endings:
+            nursery.start_soon(wait, ending)
 
 
 @asynccontextmanager
