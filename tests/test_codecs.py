@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triows._codecs import decode_json, encode_json, wrong_kind
+from triows._codecs import check_json, decode_json, encode_json, wrong_kind
 from triows._errors import InvalidMessage
 from triows._types import Data
 
@@ -89,11 +89,26 @@ def test_not_json(message: str | bytes) -> None:
     assert 1007 == info.value.code
 
 
+@pytest.mark.parametrize("text", ["", "{", "nul", "1 2", '"\x01"', "\ud800", "[" * 100_000])
+def test_text_that_is_not_json(text: str) -> None:
+    """It is found out also without making a value of it."""
+    with pytest.raises(InvalidMessage, match="the message is not JSON: "):
+        check_json(text)
+
+
 @given(st.binary() | st.text())
 def test_garbage(message: str | bytes) -> None:
     """No message makes decoding fail in any other way."""
     with suppress(InvalidMessage):
         decode_json(message)
+    with suppress(InvalidMessage):
+        check_json(str(message))
+
+
+@given(st.recursive(st.none() | st.booleans() | st.text(), st.lists))
+def test_checked(value: Any) -> None:
+    """What has a JSON form passes."""
+    check_json(encode_json(value))
 
 
 @pytest.mark.parametrize("message", ["text", b"bytes"])

@@ -10,6 +10,7 @@ from triows._types import Data
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
+_checker = msgspec.json.Decoder(msgspec.Raw)  # makes nothing of it
 
 
 def encode_json(value: Any) -> str:
@@ -32,8 +33,17 @@ def decode_json(message: Data) -> Any:
     Raises:
         InvalidMessage: It is no JSON, or nested too deeply.
     """
+    return _decode(_decoder, message)
+
+
+def check_json(text: str) -> None:
+    """Raise what `decode_json` would, unless it is JSON; a number may be larger than any."""
+    _decode(_checker, text)
+
+
+def _decode(decoder: msgspec.json.Decoder[Any], message: Data) -> Any:
     try:
-        return _decoder.decode(message)
+        return decoder.decode(message)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
         raise InvalidMessage(f"the message is not JSON: {exc}") from exc
 

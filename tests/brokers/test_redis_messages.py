@@ -15,7 +15,7 @@ from triows.brokers._redis_messages import decode_message, decode_payload, encod
     [
         Message("t", "text ü", "1", exclude="x", key="k"),
         Message("t", b"\x00\n\xff", "2"),
-        Message("t", "", "3", is_json=True),
+        Message("t", "null", "3", is_json=True),
     ],
 )
 def test_messages(message: Message) -> None:
@@ -47,6 +47,14 @@ def test_data_that_is_none(data: object) -> None:
     """Only text and binary is, though what it stands in looks like a message of ours."""
     body = msgspec.msgpack.encode((data, "id", False, None, None))
     with pytest.raises(msgspec.ValidationError, match="its data is"):
+        decode_message("t", body, None)
+
+
+@pytest.mark.parametrize("data", ["", "{", '"\x01"', "1 2"], ids=repr)
+def test_json_that_is_none(data: object) -> None:
+    """It would break the frame in which it stands as it is."""
+    body = msgspec.msgpack.encode((data, "id", True, None, None))
+    with pytest.raises(InvalidMessage, match="not JSON"):
         decode_message("t", body, None)
 
 

@@ -14,6 +14,7 @@ from triows._broker import BrokerSession, Message, Position, Replay, Retention
 from triows.brokers import RedisBroker
 from triows.brokers._redis_messages import encode_message
 from triows.brokers._redis_reading import Reading
+from triows.brokers._redis_reasons import Reasons
 from triows.brokers._redis_scripts import REPLAY
 
 
@@ -24,7 +25,7 @@ def entry(number: int) -> tuple[int, bytes]:
 
 def read(since: Position | None, *pages: tuple[str, int, int, int, Any]) -> Replay:
     """Return what some pages come to, of which only the last is the last."""
-    reading = Reading("t", since)
+    reading = Reading("t", since, Reasons())
     for epoch, offset, after, last, numbers in pages:
         assert not reading.is_over
         entries = [entry(it) if isinstance(it, int) else it for it in numbers]
@@ -87,8 +88,19 @@ def test_what_cannot_be_read(caplog: pytest.LogCaptureFixture) -> None:
     assert (["1", "3"], False) == (texts(replay.messages), replay.is_complete)
     assert Position("e", 4) == replay.position
     assert Position("e", 0) == replay.start
-    assert "2 of topic 't' is no message" in caplog.text
+    assert "2 of topic 't' is no message: maximum recursion" in caplog.text
     assert "4 of topic 't' is no message" in caplog.text
+
+
+def test_much_that_cannot_be_read(caplog: pytest.LogCaptureFixture) -> None:
+    """A reason is logged once, however many messages it is of, until the session forgets it."""
+    rubbish = Reasons()
+    for _ in range(2):
+        reading = Reading("t", None, rubbish)
+        reading.take(b"e", 5, 0, 5, [(number, b"") for number in range(1, 6)])
+
+    assert 1 == len(caplog.messages)
+    assert caplog.messages[0].startswith("1 of topic 't' is no message")
 
 
 # With a real one

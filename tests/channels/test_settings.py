@@ -69,11 +69,14 @@ def test_retention() -> None:
     [
         {"history": -1},
         {"history": 1.5},
+        {"history": 10**9 + 1},
         {"capacity": 0},
         {"capacity": None},
         {"ttl": 0},
         {"ttl": float("nan")},
         {"ttl": "60"},
+        {"ttl": float("inf")},
+        {"ttl": 1e300},
         {"overflow": "explode"},
     ],
 )

@@ -11,6 +11,9 @@ from triows._outbox import OVERFLOWS, Overflow
 LONGEST_NAME = 255
 """Bytes of a topic's name: brokers make names of their own from it, for every process to keep."""
 
+MOST = 10**9
+"""Seconds of a `ttl`, some thirty years, or messages of a history: brokers reckon with no more."""
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 """What JSON of a peer may have, and no broker can be told."""
 
@@ -35,12 +38,12 @@ class TopicSettings:
     capacity: int = 1000
 
     def __post_init__(self) -> None:
-        if not isinstance(self.history, int) or self.history < 0:
-            raise ValueError(f"history is a number of messages, not {self.history!r}")
+        if not isinstance(self.history, int) or not 0 <= self.history <= MOST:
+            raise ValueError(f"history is a number of messages up to {MOST}, not {self.history!r}")
         if not isinstance(self.capacity, int) or self.capacity < 1:
             raise ValueError(f"capacity is a positive number of messages, not {self.capacity!r}")
-        if not isinstance(self.ttl, int | float) or not self.ttl > 0:
-            raise ValueError(f"ttl is a positive number of seconds, not {self.ttl!r}")
+        if not isinstance(self.ttl, int | float) or not 0 < self.ttl <= MOST:
+            raise ValueError(f"ttl is a positive number of seconds up to {MOST}, not {self.ttl!r}")
         check_overflow(self.overflow)
 
     @property

@@ -218,7 +218,7 @@ class Topic:
         What is missing before them nobody has published, or it would know. Waiting for that, one
         would ask for ever.
         """
-        ahead = []
+        ahead = set()
         for message in before:
             position = message.position
             if position is None or not is_after(position, known):
@@ -226,9 +226,9 @@ class Topic:
             if position == (known.epoch, known.offset + 1):
                 known = position
             elif position.epoch == known.epoch:
-                ahead.append(message)
+                ahead.add(id(message))
         if ahead and self._held:
-            self._held = [message for message in self._held if message not in ahead]
+            self._held = [message for message in self._held if id(message) not in ahead]
             error_log.warning(_AHEAD, len(ahead), self.name)
 
     def _guess(self) -> Position:

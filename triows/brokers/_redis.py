@@ -59,7 +59,8 @@ class RedisBroker(Broker):
     recovered from the history. A server that is another process than before may have lost
     messages, so topics begin a new epoch there, except with `appendonly yes` and
     `appendfsync always` and without replicas, where it cannot have. `SUBSCRIBE`, `INFO` and
-    scripts have to be allowed, and `CONFIG GET` if that is to be found out.
+    scripts have to be allowed, and `CONFIG GET` if that is to be found out. When such a
+    server was given an older copy of its files, its keys `prefix:*:state` have to be deleted.
 
     In a cluster there is a connection to each node that has topics of this process, and they
     follow their topics when those move. A node that takes over from another one is believed
@@ -141,6 +142,8 @@ class _RedisSession(BrokerSession):
         self._present: dict[str, dict[str, bytes]] = {}
         self._renewal = trio.Event()
         self._delays = Reasons()  # of members that leave, of whom there may be thousands
+        self._refusals = Reasons()  # of leases that are not renewed
+        self._rubbish = Reasons()  # what others have written where our messages are
         self._is_over = False
 
     def _key(self, topic: str, part: str) -> str:
@@ -171,7 +174,7 @@ class _RedisSession(BrokerSession):
             else:
                 self._listener.presence_changed(heard)
         except Exception as exc:  # Anybody may publish anything there.
-            error_log.warning("ignored what is no message of triows in topic %r: %r", topic, exc)
+            self._rubbish.add(f"ignored what is no message of triows in topic {topic!r}", exc)
 
     # Messages
 
@@ -206,7 +209,7 @@ class _RedisSession(BrokerSession):
         self, topic: str, since: Position | None, retention: Retention | None
     ) -> Replay:
         keys = self._keys(topic, "state", "log")
-        reading = Reading(topic, since)
+        reading = Reading(topic, since, self._rubbish)
         while not reading.is_over:
             page = await self.line.call(REPLAY, keys, *_arguments(retention), *reading.position)
             reading.take(*page)
@@ -264,27 +267,33 @@ class _RedisSession(BrokerSession):
             with trio.move_on_after(self._lease / RENEWALS):
                 await self._renewal.wait()
             self._renewal = trio.Event()
+            self._rubbish.clear()
             await self._renew({*self._present, *self._topics.values()})
 
     async def _renew(self, topics: Iterable[str]) -> None:
         waiting = list(topics)
-        failures: list[BrokerUnavailable] = []
+        has_failed = False
 
         async def renew() -> None:
-            while waiting and not failures:
+            nonlocal has_failed
+            while waiting:
+                topic = waiting.pop()
                 try:
-                    await self._renew_one(waiting.pop())
+                    await self._renew_one(topic)
                 except BrokerUnavailable as exc:
-                    failures.append(exc)
+                    has_failed = True
+                    self._refusals.add(f"the presence of topic {topic!r} was not renewed", exc)
 
         async with trio.open_nursery() as nursery:
             for _ in range(min(AT_ONCE, len(waiting))):
                 nursery.start_soon(renew)
-        if failures:
-            # All of it is, when the line is back.
-            error_log.warning("presence was not renewed: %s", failures[0])
+        if not has_failed:
+            self._refusals.clear()
 
     async def _renew_one(self, topic: str) -> None:
+        if not self.line.is_connected(self._key(topic, "who")):
+            await trio.lowlevel.checkpoint()
+            return  # All of it is, when the line is back.
         members = self._present.get(topic, {})
         await self._tell(RENEW, topic, *[value for pair in members.items() for value in pair])
         if not members and self._present.get(topic) is members:

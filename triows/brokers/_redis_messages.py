@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from triows._broker import Message, Position, PresenceEvent
-from triows._codecs import decode_json
+from triows._codecs import check_json, decode_json
 
 _KINDS: dict[bytes, Literal["join", "leave"]] = {b"pj": "join", b"pl": "leave"}
 
@@ -44,6 +44,9 @@ def decode_message(topic: str, body: bytes, position: Position | None) -> Messag
     data, name, is_json, key, exclude = _decoder.decode(body)
     if not isinstance(data, str | bytes):
         raise msgspec.ValidationError(f"its data is {type(data).__name__}")
+    if is_json and isinstance(data, str):
+        # In a frame it stands as it is, and would break it.
+        check_json(data)
     return Message(topic, data, name, is_json, key=key, exclude=exclude, position=position)
 
 

@@ -10,8 +10,8 @@ before that, is forgotten by now.
 from collections.abc import Iterable
 
 from triows._broker import Message, Position, Replay
-from triows._logs import error_log
 from triows.brokers._redis_messages import decode_message, make_position
+from triows.brokers._redis_reasons import Reasons
 
 
 class Reading:
@@ -20,16 +20,18 @@ class Reading:
     Args:
         topic: The topic.
         since: After which position, or None for everything.
+        rubbish: Of what is no message.
 
     Attributes:
         position: The next page is what comes after it.
         is_over: All is read that was there when it began, and what has come with that.
     """
 
-    def __init__(self, topic: str, since: Position | None) -> None:
+    def __init__(self, topic: str, since: Position | None, rubbish: Reasons) -> None:
         self.position = Position("", 0) if since is None else since
         self.is_over = False
         self._topic = topic
+        self._rubbish = rubbish
         self._is_known = since is None  # It is known where it begins, and nothing is before that.
         self._start: Position | None = None
         self._until = 0
@@ -60,7 +62,7 @@ class Reading:
             try:
                 message = decode_message(self._topic, body, start._replace(offset=number))
             except Exception as exc:  # Anybody may write there.
-                error_log.warning("%d of topic %r is no message: %r", number, self._topic, exc)
+                self._rubbish.add(f"{number} of topic {self._topic!r} is no message", exc)
             else:
                 self._messages.append(message)
         self._go_to(last + 1)

@@ -58,7 +58,11 @@ local function remembers(before)
   return ARGV[1], disk ~= '' and disk ~= '?' and disk == disk_then
 end
 local function stand(step)
-  local state = redis.call('HMGET', KEYS[1], 'memory', 'epoch', 'offset', 'kept', 'ms')
+  local state = redis.pcall('HMGET', KEYS[1], 'memory', 'epoch', 'offset', 'kept', 'ms')
+  if state.err then
+    redis.call('DEL', KEYS[1])
+    state = {}
+  end
   local kept, ms = tonumber(ARGV[3]), tonumber(ARGV[4])
   if kept == 0 then
     kept, ms = count(state[4]), count(state[5])
