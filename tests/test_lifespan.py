@@ -149,22 +149,45 @@ class TestLifespan:
     async def test_a_server_that_cancels_the_lifespan(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
-        """Cancellation goes on up, past the developer's lifespan, which can tidy up."""
+        """Cancellation goes on up, past the developer's lifespan, which can tidy up.
+
+        Nothing has failed: live connections get 1001.
+        """
         events: list[str] = []
         app = App(__name__)
 
         @app.lifespan
         async def lifespan() -> AsyncIterator[None]:
-            try:
-                yield
-            finally:
-                events.append("down")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                try:
+                    yield
+                finally:
+                    events.append("down")
 
-        with trio.move_on_after(1) as scope:
-            await run_lifespan(app)
+        @app.websocket("/")
+        async def handler() -> None:
+            async for _ in websocket:
+                pass
+
+        async def run() -> None:
+            with scope:
+                await run_lifespan(app)
+
+        scope = trio.CancelScope()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            await trio.testing.wait_all_tasks_blocked()
+            async with (
+                testing.client(without_lifespan(app)) as client,
+                client.websocket("/") as peer,
+            ):
+                scope.cancel()
+                code = (await peer.wait_closed()).code
 
         assert scope.cancelled_caught
         assert ["down"] == events
+        assert 1001 == code
 
     async def test_an_app_that_wants_no_guard(
         self, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
@@ -287,10 +310,14 @@ class TestAppTasks:
 
         assert ["outside"] == seen
 
+    @pytest.mark.parametrize("whose", ["app", "lifespan"])
     async def test_one_that_fails_ends_the_app(
-        self, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+        self, whose: str, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Live connections get 1011, new ones 503, and the server is told without asking."""
+        """Live connections get 1011, new ones 503, and the server is told without asking.
+
+        It makes no difference whether it runs in the app's nursery or in one of the lifespan.
+        """
         app = App(__name__)
         sent: list[Event] = []
         fail = trio.Event()
@@ -301,8 +328,10 @@ class TestAppTasks:
 
         @app.lifespan
         async def lifespan() -> AsyncIterator[None]:
-            app.start_soon(task)
-            yield
+            async with trio.open_nursery() as nursery:
+                start_soon = app.start_soon if whose == "app" else nursery.start_soon
+                start_soon(task)
+                yield
 
         @app.websocket("/")
         async def handler() -> None:

@@ -2,8 +2,9 @@
 
 From the outside in: the developer's lifespan (a pool, a cache), the app's nursery, and the
 live connections. These are no tasks of ours, the server runs them; so they sign in and out,
-and are told when the app ends. Never a half-dead server: once an app task has failed, new
-handshakes get 503, live connections 1011, and the server is told to stop.
+and are told when the app ends. Never a half-dead server: once an app task has failed, be it in
+the app's nursery or in one of the developer's lifespan, new handshakes get 503, live connections
+1011, and the server is told to stop.
 """
 
 import contextvars
@@ -122,6 +123,7 @@ class Lifespan:
         self._has_failed = False
         self._context: contextvars.Context | None = None
         self._nursery: trio.Nursery | None = None
+        self._outside: trio.Nursery | None = None  # around it all, in the server's lifespan task
         self._early: list[Callable[[trio.Nursery], None]] = []
         self._live: set[Ticket] = set()
         self._gone = trio.lowlevel.ParkingLot()
@@ -270,8 +272,8 @@ class Lifespan:
                     start(self._nursery)
                 try:
                     yield
-                except BaseException:
-                    self._end_badly(self._nursery)
+                except BaseException as exc:
+                    await self._end_badly(self._nursery, exc)
                     raise
                 self._stop_for_drain()
                 with trio.move_on_at(self._patience_ends, shield=True):
@@ -289,14 +291,45 @@ class Lifespan:
             self._nursery = None
             self._is_open = False
 
-    def _end_badly(self, nursery: trio.Nursery) -> None:
+    async def _end_badly(self, nursery: trio.Nursery, failure: BaseException) -> None:
         """End at once: an app task has failed, or the server has cancelled the lifespan."""
-        if nursery.cancel_scope.cancel_called:
+        if nursery.cancel_scope.cancel_called or (
+            isinstance(failure, trio.Cancelled) and await self._is_cancelled_within()
+        ):
             self._has_failed = True
             reason = "a task of the app has failed"
             self._stop_connections(Stop(Close(INTERNAL_ERROR), reason, logging.NOTSET))
         else:
             self._stop_for_drain()
+
+    @asynccontextmanager
+    async def _seen_from_outside(self) -> AsyncGenerator[None]:
+        async with trio.open_nursery() as nursery:
+            self._outside = nursery
+            try:
+                yield
+            finally:
+                self._outside = None
+
+    async def _is_cancelled_within(self) -> bool:
+        """Return whether it was something of the lifespan, not the server, that has cancelled it.
+
+        Only a task that is outside of the lifespan can tell; there is one below a server.
+        """
+        if self._outside is None:
+            return False
+        deadlines: list[float] = []
+        is_told = trio.Event()
+
+        async def look() -> None:
+            deadlines.append(trio.current_effective_deadline())
+            is_told.set()
+
+        self._outside.start_soon(look)
+        # Bounded: that task waits for nothing.
+        with trio.CancelScope(shield=True):
+            await is_told.wait()
+        return deadlines[0] > -math.inf
 
     def _stop_for_drain(self) -> None:
         is_logged = bool(self.draining)  # by our own server, which has told of it
@@ -314,7 +347,10 @@ class Lifespan:
         phase, blame = "startup", "the app could not start"
         failures: list[Exception] = []
         try:
-            async with self.running((scope.get("extensions") or {}).get(EXTENSION)) as state:
+            async with (
+                self._seen_from_outside(),
+                self.running((scope.get("extensions") or {}).get(EXTENSION)) as state,
+            ):
                 if "state" in scope:
                     scope["state"].update(state)
                 await send({"type": "lifespan.startup.complete"})
