@@ -88,8 +88,7 @@ def test_what_cannot_be_read(caplog: pytest.LogCaptureFixture) -> None:
     assert (["1", "3"], False) == (texts(replay.messages), replay.is_complete)
     assert Position("e", 4) == replay.position
     assert Position("e", 0) == replay.start
-    assert "2 of topic 't' is no message: maximum recursion" in caplog.text
-    assert "4 of topic 't' is no message" in caplog.text
+    assert "2 of topic 't' is no message" in caplog.text
 
 
 def test_much_that_cannot_be_read(caplog: pytest.LogCaptureFixture) -> None:

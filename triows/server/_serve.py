@@ -240,8 +240,9 @@ class Service:
             error_log.info("server draining: %d connections", len(self._roster))
         self._lifespan.draining.set()
         await self._bridge.close_idle()
-        with trio.move_on_after(drain.notice):
-            await _wait_first(self._roster.wait_none, self._lifespan.failed.wait)
+        if drain.notice:  # Else nobody has the time to end by themselves.
+            with trio.move_on_after(drain.notice):
+                await _wait_first(self._roster.wait_none, self._lifespan.failed.wait)
         if self._lifespan.failed.is_set():
             drain = replace(drain, code=INTERNAL_ERROR, reason="")
         await self._roster.close_all(drain)
