@@ -14,6 +14,7 @@ from triows import (
     testing,
     websocket,
 )
+from triows._asgi import ClientDisconnected
 
 
 class TestAccept:
@@ -148,6 +149,27 @@ class TestAccept:
         await server.serve(serving(handler))
 
         assert [CloseInfo(1006, "", by_peer=True)] * 2 == outcomes
+
+    @pytest.mark.parametrize(("by_peer", "status"), [(True, 499), (False, 503)])
+    async def test_who_has_ended_it(
+        self, autojump_clock: trio.testing.MockClock, *, by_peer: bool, status: int
+    ) -> None:
+        """Its status, which is in the access log, tells whether the peer left or the server did."""
+        ended = ClientDisconnected(CloseInfo(1006, "", by_peer=by_peer))
+        server = BareServer(
+            "websocket.connect", "websocket.disconnect", fails={"websocket.accept": lambda: ended}
+        )
+        statuses: list[int] = []
+
+        async def handler() -> None:
+            statuses.append(websocket.unwrap().status)
+            with pytest.raises(ConnectionClosed):
+                await websocket.accept()
+            statuses.append(websocket.unwrap().status)
+
+        await server.serve(serving(handler))
+
+        assert [499, status] == statuses
 
 
 @pytest.mark.parametrize("is_too_late", [False, True])

@@ -36,7 +36,7 @@ class Answerable(Request):
         self._unanswered: Unanswered | None = Unanswered(subprotocols)
         self._life: Life | None = None
         self._accept_headers: RawHeaders | None = None
-        self._status = 499
+        self._status: int | None = None  # that we have answered with
 
     @property
     def is_accepted(self) -> bool:
@@ -50,7 +50,12 @@ class Answerable(Request):
 
     @property
     def status(self) -> int:
-        """The HTTP status of the handshake: 101, that of a rejection, or 499 before any answer."""
+        """The HTTP status of the handshake: 101, that of a rejection, or 499 before any answer.
+
+        It is 503 if the server has refused it, which it does when it ends.
+        """
+        if self._status is None:
+            return 503 if self.closed is not None and not self.closed.by_peer else 499
         return self._status
 
     def _lifeline(self) -> Life:
@@ -130,6 +135,8 @@ class Answerable(Request):
             raise AlreadyAccepted(
                 f"cannot {answer}: the handshake was accepted before; close with a code instead"
             )
+        if self.closed is None:
+            self._status = 499  # A peer that leaves in the midst has not got it.
         await self._transport.reject(answer.status, answer.headers, answer.body)
         self._status = answer.status
         self._lifeline().closing(f"answered with HTTP {answer.status}")
