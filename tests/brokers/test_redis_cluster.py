@@ -208,6 +208,29 @@ async def test_a_node_that_is_away(cluster: RedisCluster) -> None:
         assert other not in listener.lapses
 
 
+async def test_leases_while_a_node_is_away(cluster: RedisCluster) -> None:
+    """Those of topics on other nodes are renewed, however many are of the one that is away."""
+    await cluster.wait_started()
+    prefix = uuid4().hex
+    away = cluster.nodes[0]
+    names = [f"t{i}" for i in range(400)]
+    there = [name for name in names if owner_of(cluster, name) == 0]
+    others = [name for name in names if owner_of(cluster, name) != 0]
+    assert len(there) > 100
+    broker = RedisBroker(cluster.url, prefix=prefix, timeout=0.5, lease=1.5)
+    async with broker.open(Recorder()) as session:
+        for name in names:
+            await session.enter(name, "stays", 1)
+        away.kill()
+        await trio.sleep(4)
+        for name in others:
+            assert {"stays": 1} == await session.presence(name)
+        away.start()
+        with trio.fail_after(20):
+            while await presence_or_none(session, there[0]) != {"stays": 1}:
+                await trio.sleep(0.01)
+
+
 async def presence_or_none(session: BrokerSession, topic: str) -> dict[str, object]:
     """Return who is present, as far as that can be asked."""
     try:
