@@ -227,14 +227,18 @@ class Stream:
         self._channel, self.receive = trio.open_memory_channel[Any](1)
         self.app_put = self._channel.send
         self.closed = False
+        self.client = ("127.0.0.1", 5000)
         self.buffer = Buffer()
 
     async def app_send(self, event: object) -> None:
         """Be the app's `send`."""
 
 
-async def test_a_message_that_is_too_large(autojump_clock: trio.testing.MockClock) -> None:
-    """Nothing of it is kept, whatever else comes, and after 5 s its peer is taken for gone."""
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_a_message_that_is_too_large(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, *, leaves: bool
+) -> None:
+    """Nothing of it is kept, whatever else comes; the app is told how it ended, in 5 s at most."""
     stream = Stream()
     kept: list[int] = []
 
@@ -243,8 +247,15 @@ async def test_a_message_that_is_too_large(autojump_clock: trio.testing.MockCloc
             with suppress(TooLarge):
                 stream.buffer.extend("piece")
             kept.append(len(stream.buffer.pieces))
-        assert {"type": "websocket.disconnect", "code": 1006} == await receive()
-        assert autojump_clock.current_time() == 5
+        if leaves:
+            await stream.app_put({"type": "websocket.disconnect", "code": 1006})
+        assert {
+            "type": "websocket.disconnect",
+            "code": 1009,
+            "reason": "a message is larger than websocket_max_message_size",
+            "triows.by_peer": False,
+        } == await receive()
+        assert autojump_clock.current_time() == (0 if leaves else 5)
 
     async def act(writing: Writing) -> None:
         scope = {"type": "websocket"}
@@ -253,6 +264,32 @@ async def test_a_message_that_is_too_large(autojump_clock: trio.testing.MockCloc
     await serve(act, app=app)
 
     assert [1, 2, 0, 0, 0] == kept
+    reason = "a message is larger than websocket_max_message_size"
+    assert [f"hypercorn closes: {reason} (peer 127.0.0.1:5000)"] == caplog.messages
+
+
+async def test_messages_before_one_that_is_too_large(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """They reach the app as they are."""
+    stream = Stream()
+    message = {"type": "websocket.receive", "text": "small", "bytes": None}
+    events = []
+
+    async def app(scope: object, receive: Callable[[], Awaitable[object]], send: object) -> None:
+        with pytest.raises(TooLarge):
+            for _ in range(3):
+                stream.buffer.extend("piece")
+        await stream.app_put(message)
+        events.append(await receive())
+
+    async def act(writing: Writing) -> None:
+        scope = {"type": "websocket"}
+        await writing.connection.app(scope, stream.receive.receive, stream.app_send)
+
+    await serve(act, app=app)
+
+    assert [message] == events
 
 
 class TestLeftovers:

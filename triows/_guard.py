@@ -21,7 +21,7 @@ has started: that is what makes this possible. Nothing here imports hypercorn.
 """
 
 import sys
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -29,11 +29,12 @@ from typing import Any, TypeAlias
 
 import trio
 
-from triows._close import ABNORMAL
+from triows._close import ABNORMAL, BY_PEER, TOO_BIG
 from triows._groups import leaves_of
-from triows._logs import error_log
+from triows._logs import client_of, error_log
 from triows._timer import Timer, Watchdog, open_timer
 from triows._turnstile import Turnstile
+from triows._types import Event
 
 WORKER = "hypercorn.trio.run"
 FAULTY = "0.18."
@@ -47,8 +48,20 @@ FAREWELL = 5.0
 STUCK = "triows.stuck"
 """In a scope's extensions: a set of functions to be called before a stuck write is given up."""
 
-_DISCONNECT = {"type": "websocket.disconnect", "code": ABNORMAL}
+_DISCONNECT: Event = {"type": "websocket.disconnect", "code": ABNORMAL}
 
+_TOO_LARGE: Event = {
+    "type": "websocket.disconnect",
+    "code": TOO_BIG,
+    "reason": "a message is larger than websocket_max_message_size",
+    BY_PEER: False,
+}
+
+_CLOSES_TOO_LARGE = (
+    "hypercorn closes: a message is larger than websocket_max_message_size (peer %s)"
+)
+
+Put: TypeAlias = Callable[[Event], Awaitable[None]]
 SendAll: TypeAlias = Callable[[bytes | bytearray | memoryview], Coroutine[Any, Any, None]]
 
 
@@ -138,8 +151,7 @@ class GuardedServer:
         stream = send.__self__
         if scope["type"] == "websocket":
             self._websockets.add(stream)
-            too_large = partial(self._leftovers.start_soon, _expect_farewell, stream)
-            guard_messages(stream.buffer, too_large)
+            guard_messages(stream.buffer, partial(self._hear_too_large, stream))
             extensions = {**(scope.get("extensions") or {}), STUCK: self._stuck}
             scope = {**scope, "extensions": extensions}
         try:
@@ -147,6 +159,12 @@ class GuardedServer:
         finally:
             self._websockets.discard(stream)
             _forget(stream, receive)
+
+    def _hear_too_large(self, stream: Any) -> None:
+        """Have the app told why the peer is closed, and soon: hypercorn would wait for ever."""
+        error_log.warning(_CLOSES_TOO_LARGE, client_of({"client": stream.client}))
+        stream.app_put = partial(_put_truly, stream.app_put)
+        self._leftovers.start_soon(_expect_farewell, stream)
 
 
 def guard_messages(buffer: Any, on_failure: Callable[[], None]) -> None:
@@ -174,9 +192,13 @@ def guard_messages(buffer: Any, on_failure: Callable[[], None]) -> None:
 
 
 async def _expect_farewell(stream: Any) -> None:
-    """Tell the app that the peer is gone, if it is not soon: hypercorn would wait for ever."""
     await trio.sleep(FAREWELL)
     await stream.app_put(_DISCONNECT)
+
+
+async def _put_truly(put: Put, event: Event) -> None:
+    """Have an app told an event, but of 1009 instead of what hypercorn takes the end for."""
+    await put(_TOO_LARGE if event["type"] == "websocket.disconnect" else event)
 
 
 def _forget(stream: Any, receive: Any) -> None:

@@ -559,6 +559,8 @@ async def test_compression_bombs_on_hypercorns_side() -> None:
         for _ in range(3):
             attack.start_soon(throw, server)
 
+    assert server.log.count('"WS /echo" 101 1009 5.') == 3
+
 
 async def send_unless_refused(stream: trio.SocketStream, data: bytes) -> None:
     """Send, unless the server does not want to hear it."""
