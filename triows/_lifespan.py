@@ -273,7 +273,9 @@ class Lifespan:
                 try:
                     yield
                 except BaseException as exc:
-                    await self._end_badly(self._nursery, exc)
+                    # Bounded by itself, too: one task is asked that waits for nothing.
+                    with trio.move_on_after(1, shield=True):
+                        await self._end_badly(self._nursery, exc)
                     raise
                 self._stop_for_drain()
                 with trio.move_on_at(self._patience_ends, shield=True):
@@ -321,14 +323,12 @@ class Lifespan:
         deadlines: list[float] = []
         is_told = trio.Event()
 
-        async def look() -> None:
+        async def look() -> None:  # noqa: ASYNC124  # nurseries take no other
             deadlines.append(trio.current_effective_deadline())
             is_told.set()
 
         self._outside.start_soon(look)
-        # Bounded: that task waits for nothing.
-        with trio.CancelScope(shield=True):
-            await is_told.wait()
+        await is_told.wait()
         return deadlines[0] > -math.inf
 
     def _stop_for_drain(self) -> None:
