@@ -44,8 +44,10 @@ def test_the_start_of_a_replay() -> None:
 def test_what_waits_for_a_slow_subscription() -> None:
     """Messages and events have a size, and events are about their member."""
     assert 2 == Message("t", "ä").size
+    assert not Message("t", "ä").is_ordered
+    assert Message("t", "ä", position=Position("e", 1)).is_ordered
     event = PresenceEvent("t", "join", "id", None)
-    assert ("id", 2) == (event.key, event.size)
+    assert ("id", 2, False) == (event.key, event.size, event.is_ordered)
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,17 @@ class TestPolicies:
         assert outbox.put(Prepared("a4", key="a"), lane)
         assert ["a4"] == everything_in(outbox)
 
+    def test_latest_in_order(self) -> None:
+        """What tells its position passes nobody: it drops the older one, and waits behind all."""
+        outbox: Outbox[Prepared] = Outbox(PLENTY)
+        tally = Tally()
+        lane = Lane("latest", 100, tally)
+        for message, key in [("a1", "a"), ("b1", "b"), ("a2", "a"), ("c1", "c"), ("b2", "b")]:
+            assert outbox.put(Prepared(message, key, is_ordered=True), lane)
+
+        assert ["a2", "c1", "b2"] == everything_in(outbox)
+        assert 2 == tally.dropped
+
     def test_latest_without_a_key(self) -> None:
         """Then there is only one that is the latest."""
         lane = Lane("latest", 100, Tally())

@@ -86,6 +86,11 @@ class Message:
         """Bytes of the data."""
         return size_of(self.data)
 
+    @property
+    def is_ordered(self) -> bool:
+        """It has a position."""
+        return self.position is not None
+
 
 @dataclass(frozen=True, slots=True)
 class PresenceEvent:
@@ -107,6 +112,11 @@ class PresenceEvent:
     def key(self) -> str:
         """The member: it is what the event is about."""
         return self.member
+
+    @property
+    def is_ordered(self) -> bool:
+        """False: it has no position."""
+        return False
 
     @property
     def size(self) -> int:

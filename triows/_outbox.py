@@ -32,6 +32,10 @@ class Item(Protocol):
     def size(self) -> int:
         """Bytes that it takes."""
 
+    @property
+    def is_ordered(self) -> bool:
+        """It tells its position: nobody may see it before an older one that waits."""
+
 
 ItemT = TypeVar("ItemT", bound=Item)
 
@@ -43,12 +47,14 @@ class Prepared:
     Attributes:
         message: The message.
         key: What it is about: of a lane with the policy `"latest"`, one message a key waits.
+        is_ordered: It tells its position, and never takes the place of an older one.
         size: Its length in bytes, which is what outboxes count.
         frame: The message as it goes over the wire, once a transport has made it.
     """
 
     message: Data
     key: str | None = None
+    is_ordered: bool = False
     size: int = field(init=False)
     frame: bytes | None = field(init=False, default=None, compare=False, repr=False)
 
@@ -165,7 +171,12 @@ class Outbox(Generic[ItemT]):
         Without a lane, a full outbox takes nothing.
         """
         if lane is not None and lane.overflow == "latest" and item.key in lane.of_key:
-            return self._replace(lane.of_key[item.key], item, lane)
+            older = lane.of_key[item.key]
+            if not item.is_ordered:
+                return self._replace(older, item, lane)
+            # Who comes back behind its position would never see what had waited before it.
+            lane.tally.dropped += 1
+            self._drop(older, lane)
         while self._is_full(item, lane):
             if lane is None:
                 return False

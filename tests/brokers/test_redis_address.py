@@ -48,6 +48,9 @@ def test_a_cluster(scheme: str) -> None:
         ("http://localhost", "begins with one of"),
         ("redis://", "names a host"),
         ("redis+cluster://host/1", "has only database 0"),
+        ("redis://host?decode_responses=true", "no option 'decode_responses'"),
+        ("redis+cluster://host?foo", "no option 'foo'"),
+        ("rediss://host?ssl_ca_certs=/nowhere", "file that is of no use: .*No such file"),
     ],
 )
 def test_what_is_no_url(url: str, why: str) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -206,6 +207,42 @@ async def test_a_node_that_is_away(cluster: RedisCluster) -> None:
             while await presence_or_none(session, "t") != {"stays": 1}:
                 await trio.sleep(0.01)
         assert other not in listener.lapses
+
+
+async def test_a_node_that_knows_nothing(cluster: RedisCluster, tmp_path: Path) -> None:
+    """One that is new, or has lost what it knew, is not believed that nobody has any slot."""
+    await cluster.wait_started()
+    empty = Node(tmp_path, ())
+    empty.start()
+    try:
+        with trio.fail_after(10):
+            while await empty.command("PING") != "PONG":
+                await trio.sleep(0.01)
+        url = f"redis+cluster://127.0.0.1:{empty.port},127.0.0.1:{cluster.nodes[0].port}"
+        for _ in range(5):
+            async with RedisBroker(url, prefix=uuid4().hex).open(Recorder()) as session:
+                await session.publish(Message("t", "hi"), None)
+        with pytest.raises(BrokerUnavailable, match="a node knows of no slots"):
+            async with RedisBroker(f"redis+cluster://127.0.0.1:{empty.port}").open(Recorder()):
+                pass
+    finally:
+        empty.kill()
+
+
+async def test_slots_that_nobody_has(cluster: RedisCluster) -> None:
+    """Whoever listens there is found a home again as soon as somebody says that he has them."""
+    await cluster.wait_started()
+    listener = Recorder()
+    async with RedisBroker(cluster.url, prefix=uuid4().hex).open(listener) as session:
+        await session.subscribe("t", None)
+        listener.lapses.clear()
+        line = session.line  # type: ignore[attr-defined]
+        line._learn([])
+        line._settle()
+        assert not line._lines
+        await hear(session, listener, "t", "hi")
+
+    assert {"t"} == set(listener.lapses)
 
 
 async def test_leases_while_a_node_is_away(cluster: RedisCluster) -> None:

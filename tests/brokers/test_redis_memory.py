@@ -85,7 +85,7 @@ async def test_replicas() -> None:
 
 
 async def test_a_node_of_a_cluster() -> None:
-    """It has a disk of its own."""
+    """It has a disk of its own, and no more the same once it has taken slots over."""
     with tempfile.TemporaryDirectory() as folder:
         node = Node(Path(folder), DURABLE)
         node.start()
@@ -93,7 +93,10 @@ async def test_a_node_of_a_cluster() -> None:
             with trio.fail_after(10):
                 while await node.command("PING") != "PONG":
                     await trio.sleep(0.01)
-            name = await name_of(f"redis://127.0.0.1:{node.port}")
-            assert name.endswith(f" disk:{await node.command('CLUSTER', 'MYID')}")
+            own = await node.command("CLUSTER", "MYID")
+            for epoch in (0, 1):
+                name = await name_of(f"redis://127.0.0.1:{node.port}")
+                assert name.endswith(f" disk:{own}:{epoch}")
+                await node.command("CLUSTER", "BUMPEPOCH")
         finally:
             node.kill()

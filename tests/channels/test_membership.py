@@ -517,3 +517,26 @@ class Ended:
     def send_nowait(self, prepared: Prepared, lane: Lane | None = None) -> bool:
         """Refuse."""
         raise ConnectionClosed(self.closed)
+
+
+async def test_positions_only_grow(autojump_clock: MockClock) -> None:
+    """With `"latest"` too: whoever comes back behind the last one has had all that is newest."""
+    app = App(__name__)
+    app.channels.configure("t", history=100, overflow="latest")
+
+    @app.websocket()
+    async def member() -> None:
+        await websocket.join("t", envelope=True)
+        await websocket.receive()
+
+    async with testing.client(app) as client, client.websocket("/member") as slow:
+        await wait_all_tasks_blocked()
+        slow.stall()
+        for text in ("x1", "a1", "b1", "c1", "a2", "b2"):
+            await app.channels.publish("t", text, key=text[0])
+            await wait_all_tasks_blocked()
+        slow.resume()
+        seen = [json.loads(frame) for frame in await all_of(slow)][1:]
+
+    assert ["x1", "c1", "a2", "b2"] == [frame["data"] for frame in seen]
+    assert [1, 4, 5, 6] == [frame["offset"] for frame in seen]

@@ -229,7 +229,7 @@ class ThreadChannels:
 
         Raises:
             RuntimeError: It was called in Trio's own thread: await `publish` there.
-            trio.RunFinishedError: The app has ended.
+            NotRunning, trio.RunFinishedError: The app has ended.
         """
         publish = partial(self._channels.publish, topic, message, key=key)
         return trio.from_thread.run(publish, trio_token=self._token)

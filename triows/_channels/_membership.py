@@ -248,7 +248,8 @@ class Membership:
     def _offer_all(self, messages: list[Message]) -> None:
         for message in messages:
             if self.wants(message.position):
-                self.offer(Prepared(self._text_of(message), message.key))
+                is_ordered = self.is_enveloped and message.is_ordered
+                self.offer(Prepared(self._text_of(message), message.key, is_ordered))
 
 
 def _taken(held: Outbox[Message], number: int) -> list[Message]:

@@ -161,7 +161,9 @@ class Topic:
             elif membership.floor is not None and not membership.wants(message.position):
                 continue
             elif membership.is_enveloped:
-                enveloped = enveloped or Prepared(message_frame(message), message.key)
+                enveloped = enveloped or Prepared(
+                    message_frame(message), message.key, message.is_ordered
+                )
                 count += membership.offer(enveloped)
             else:
                 raw = raw or Prepared(message.data, message.key)

@@ -3,7 +3,7 @@
 import ssl
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import trio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -13,6 +13,13 @@ from coredis.pool import ConnectionPool
 SINGLE = ("redis", "rediss", "unix")
 CLUSTER = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
 """Schemes of a cluster, and those of its nodes."""
+
+OPTIONS = {
+    *("client_name", "connect_timeout", "db", "max_idle_time", "noevict", "notouch"),
+    *("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"),
+    "stream_timeout",
+}
+"""What may stand behind `?` in a URL: those of coredis that leave its answers as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +103,12 @@ def parse_url(url: str) -> tuple[list[Address], bool]:
 
 
 def _address(url: str) -> Address:
-    pool: ConnectionPool[Any] = ConnectionPool.from_url(url)
+    if unknown := parse_qs(urlsplit(url).query, keep_blank_values=True).keys() - OPTIONS:
+        raise ValueError(f"the URL of a Redis has no option {min(unknown)!r}: {url!r}")
+    try:
+        pool: ConnectionPool[Any] = ConnectionPool.from_url(url)
+    except OSError as exc:  # One of its files is not there, or no certificate.
+        raise ValueError(f"the URL of a Redis names a file that is of no use: {exc}") from exc
     if pool.location is None:
         raise ValueError(f"the URL of a Redis names a host: {url!r}")
     return Address(pool.location, pool.connection_class, dict(pool.connection_kwargs))

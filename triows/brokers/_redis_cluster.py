@@ -17,7 +17,7 @@ from typing import Any
 
 import trio
 from coredis.connection import Location
-from coredis.exceptions import AskError, ClusterDownError, MovedError, TryAgainError
+from coredis.exceptions import AskError, ClusterDownError, MovedError, RedisError, TryAgainError
 
 from triows._errors import BrokerUnavailable
 from triows._groups import leaves_of
@@ -153,7 +153,10 @@ class Cluster:
         adrift, self._adrift = self._adrift, set()
         for channel, home in list(self._homes.items()):
             line = self._line_of(channel)
-            if line is not None and (line is not home or channel in adrift):
+            if line is None:
+                # Nobody has its slot, as far as the node knew that was asked.
+                self._is_in_doubt(channel)
+            elif line is not home or channel in adrift:
                 home.unsubscribe(channel)
                 self._homes[channel] = line
                 self._nursery.start_soon(self._follow, channel, line)
@@ -294,6 +297,8 @@ async def _slots_of(address: Address) -> list[tuple[int, int, str, int]]:
         connection = await address.connect(nursery)
         ranges: Any = await connection.create_request(b"CLUSTER", b"SLOTS")
         nursery.cancel_scope.cancel(reason="it has answered")
+    if not ranges:
+        raise RedisError("a node knows of no slots: it is new, or has lost what it knew")
     return list(_read(ranges, address))
 
 

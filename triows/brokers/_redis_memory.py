@@ -3,7 +3,8 @@
 Both have a name, and while either is the same, nothing was lost. That of the disk is only told
 when every write is there before it is answered, and nobody else has a copy: a replica that takes
 over has what it was sent until then, and after a restart it cannot be told from its primary. A
-node of a cluster can, by a name of its own.
+node of a cluster can, by a name of its own, and by its epoch there, which is another one each time
+that it takes its slots over: it may have become a copy of somebody who lacked something meanwhile.
 
 Not everybody is allowed to ask how a server is configured. So who is not, and tells no disk for
 that reason, must not end what others remember.
@@ -63,4 +64,6 @@ async def _disk_of(connection: BaseConnection, info: dict[bytes, bytes]) -> str:
     if not is_node:
         return "disk"
     node: Any = await connection.create_request(b"CLUSTER", b"MYID")
-    return f"disk:{str(node, 'ascii')}"
+    said: Any = await connection.create_request(b"CLUSTER", b"INFO")
+    state = dict(line.split(b":", 1) for line in said.splitlines() if b":" in line)
+    return f"disk:{str(node, 'ascii')}:{int(state[b'cluster_my_epoch'])}"
