@@ -61,7 +61,9 @@ async def test_whiteboard() -> None:
                 await draw(joe, third)
                 assert as_seen(third) == await seen(sue, 1) == await seen(ann, 1)
             async with connect(server.ws("/boards/other")) as bob:
+                await join(bob)
                 await draw(bob, first)
+                assert as_seen(first) == await seen(bob, 1)
                 await draw(joe, second)
                 assert as_seen(second) == await seen(ann, 1)
         async with connect(server.ws("/boards/other")) as bob:
