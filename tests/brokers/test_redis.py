@@ -420,6 +420,17 @@ async def test_leaving_while_it_is_away(server: RedisServer) -> None:
             await trio.sleep(0.01)
 
 
+async def test_a_session_that_ends_while_its_line_is_made_again(shared: RedisServer) -> None:
+    """It waits for that a moment: nobody else would take its members out before the lease ends."""
+    await shared.wait_started()
+    prefix = uuid4().hex
+    async with RedisBroker(shared.url, prefix=prefix).open(Recorder()) as other:
+        async with RedisBroker(shared.url, prefix=prefix).open(Recorder()) as session:
+            await session.enter("t", "a", 1)
+            session.line._connection.invalidate("lost")  # type: ignore[attr-defined]
+        assert {} == await other.presence("t")
+
+
 async def test_leaving_while_it_is_frozen(
     server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:

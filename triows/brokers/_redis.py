@@ -291,9 +291,9 @@ class _RedisSession(BrokerSession):
             self._refusals.clear()
 
     async def _renew_one(self, topic: str) -> None:
-        if not self.line.is_connected(self._key(topic, "who")):
+        if not self._is_over and not self.line.is_connected(self._key(topic, "who")):
             await trio.lowlevel.checkpoint()
-            return  # All of it is, when the line is back.
+            return  # All of it is, when the line is back; a session that ends has no other time.
         members = self._present.get(topic, {})
         await self._tell(RENEW, topic, *[value for pair in members.items() for value in pair])
         if not members and self._present.get(topic) is members:
