@@ -367,6 +367,53 @@ class TestAppTasks:
         ] == sent
         assert ["ValueError"] == tracebacks(caplog)
 
+    async def test_one_that_fails_while_nothing_else_runs(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """If somebody holds the thread up just then, connections still end before what they use."""
+        app = App(__name__)
+        events: list[str] = []
+        fail = trio.Event()
+
+        async def task() -> None:
+            await fail.wait()
+            raise ValueError("broken")
+
+        @app.lifespan
+        async def lifespan() -> AsyncIterator[None]:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(task)
+                try:
+                    yield
+                finally:
+                    events.append("the pool is closed")
+
+        @app.websocket("/")
+        async def handler() -> None:
+            await websocket.accept()
+            try:
+                await trio.sleep_forever()
+            finally:
+                events.append("the handler has ended")
+
+        class Holdup(trio.abc.Instrument):
+            def task_scheduled(self, task: trio.lowlevel.Task) -> None:
+                if task.name.endswith(".look"):
+                    autojump_clock.jump(2)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run_lifespan, app)
+            await trio.testing.wait_all_tasks_blocked()
+            async with (
+                testing.client(without_lifespan(app)) as client,
+                client.websocket("/") as peer,
+            ):
+                trio.lowlevel.add_instrument(Holdup())
+                fail.set()
+                await peer.wait_closed()
+
+        assert ["the handler has ended", "the pool is closed"] == events
+
     def test_without_a_running_app(self) -> None:
         """What needs the lifespan says that it is not running, and what to do."""
         app = App(__name__)

@@ -273,9 +273,11 @@ class Lifespan:
                 try:
                     yield
                 except BaseException as exc:
-                    # Bounded by itself, too: one task is asked that waits for nothing.
+                    is_ours = False
+                    # Whatever the look says, or if it says nothing in time, everybody is told.
                     with trio.move_on_after(1, shield=True):
-                        await self._end_badly(self._nursery, exc)
+                        is_ours = isinstance(exc, trio.Cancelled) and await self._is_ours()
+                    self._end_badly(is_ours=is_ours or self._nursery.cancel_scope.cancel_called)
                     raise
                 self._stop_for_drain()
                 with trio.move_on_at(self._patience_ends, shield=True):
@@ -293,11 +295,9 @@ class Lifespan:
             self._nursery = None
             self._is_open = False
 
-    async def _end_badly(self, nursery: trio.Nursery, failure: BaseException) -> None:
+    def _end_badly(self, *, is_ours: bool) -> None:
         """End at once: an app task has failed, or the server has cancelled the lifespan."""
-        if nursery.cancel_scope.cancel_called or (
-            isinstance(failure, trio.Cancelled) and await self._is_cancelled_within()
-        ):
+        if is_ours:
             self._has_failed = True
             reason = "a task of the app has failed"
             self._stop_connections(Stop(Close(INTERNAL_ERROR), reason, logging.NOTSET))
@@ -313,8 +313,8 @@ class Lifespan:
             finally:
                 self._outside = None
 
-    async def _is_cancelled_within(self) -> bool:
-        """Return whether it was something of the lifespan, not the server, that has cancelled it.
+    async def _is_ours(self) -> bool:
+        """Return, of a cancellation, whether it was something of the lifespan, not the server.
 
         Only a task that is outside of the lifespan can tell; there is one below a server.
         """
