@@ -50,16 +50,14 @@ STUCK = "triows.stuck"
 
 _DISCONNECT: Event = {"type": "websocket.disconnect", "code": ABNORMAL}
 
+_REASON = "a message is larger than websocket_max_message_size"
+
 _TOO_LARGE: Event = {
     "type": "websocket.disconnect",
     "code": TOO_BIG,
-    "reason": "a message is larger than websocket_max_message_size",
+    "reason": _REASON,
     BY_PEER: False,
 }
-
-_CLOSES_TOO_LARGE = (
-    "hypercorn closes: a message is larger than websocket_max_message_size (peer %s)"
-)
 
 Put: TypeAlias = Callable[[Event], Awaitable[None]]
 SendAll: TypeAlias = Callable[[bytes | bytearray | memoryview], Coroutine[Any, Any, None]]
@@ -162,7 +160,8 @@ class GuardedServer:
 
     def _hear_too_large(self, stream: Any) -> None:
         """Have the app told why the peer is closed, and soon: hypercorn would wait for ever."""
-        error_log.warning(_CLOSES_TOO_LARGE, client_of({"client": stream.client}))
+        peer = client_of({"client": stream.client})
+        error_log.warning("hypercorn closes: %s (peer %s)", _REASON, peer)
         stream.app_put = partial(_put_truly, stream.app_put)
         self._leftovers.start_soon(_expect_farewell, stream)
 

@@ -15,8 +15,17 @@ CLUSTER = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
 """Schemes of a cluster, and those of its nodes."""
 
 OPTIONS = {
-    *("client_name", "connect_timeout", "db", "max_idle_time", "noevict", "notouch"),
-    *("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"),
+    "client_name",
+    "connect_timeout",
+    "db",
+    "max_idle_time",
+    "noevict",
+    "notouch",
+    "ssl_ca_certs",
+    "ssl_cert_reqs",
+    "ssl_certfile",
+    "ssl_check_hostname",
+    "ssl_keyfile",
     "stream_timeout",
 }
 """What may stand behind `?` in a URL: those of coredis that leave its answers as they are."""

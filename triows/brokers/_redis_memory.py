@@ -40,7 +40,7 @@ async def memory_of(connection: BaseConnection) -> str:
     info: dict[bytes, bytes] = {}
     for section in (b"server", b"replication", b"cluster"):  # Redis 6 takes one at a time.
         said: Any = await connection.create_request(b"INFO", section)
-        info.update(line.split(b":", 1) for line in said.splitlines() if b":" in line)
+        info.update(_fields_of(said))
     if info.items() >= _DEMOTED.items():
         raise RedisError("it is a replica, where nothing can be written")
     process = str(info[b"run_id"], "ascii")
@@ -65,5 +65,10 @@ async def _disk_of(connection: BaseConnection, info: dict[bytes, bytes]) -> str:
         return "disk"
     node: Any = await connection.create_request(b"CLUSTER", b"MYID")
     said: Any = await connection.create_request(b"CLUSTER", b"INFO")
-    state = dict(line.split(b":", 1) for line in said.splitlines() if b":" in line)
-    return f"disk:{str(node, 'ascii')}:{int(state[b'cluster_my_epoch'])}"
+    return f"disk:{str(node, 'ascii')}:{int(_fields_of(said)[b'cluster_my_epoch'])}"
+
+
+def _fields_of(said: bytes) -> dict[bytes, bytes]:
+    """Return what an answer says that has a line for each of several fields."""
+    pairs = (line.partition(b":") for line in said.splitlines())
+    return {name: value for name, colon, value in pairs if colon}

@@ -259,7 +259,7 @@ async def _wait_first(*endings: Trigger) -> None:
 
         async def wait(ending: Trigger) -> None:
             await ending()
-            nursery.cancel_scope.cancel(reason="the server is asked to end")
+            nursery.cancel_scope.cancel(reason="what was waited for has happened")
 
         for ending in endings:
             nursery.start_soon(wait, ending)
